@@ -6,7 +6,7 @@ validation. A malformed message cannot be sent to a model, and code that reads i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -126,7 +126,13 @@ def completed(message: BaseMessage) -> BaseMessage:
     return built(type(message), {**fields, **{name: _default_of(type(message), name) for name in missing}}, extra)
 
 
-def built(cls: type[BaseMessage], fields: dict[str, Any], extra: Mapping[str, Any] | None = None) -> BaseMessage:
+def built(
+    cls: type[BaseMessage],
+    fields: dict[str, Any],
+    extra: Mapping[str, Any] | None = None,
+    *,
+    given: Iterable[str] | None = None,
+) -> BaseMessage:
     """Construct a message from its fields without validation.
 
     These are the last steps of pydantic's `model_construct`. The other steps fill in defaults and take four times as long.
@@ -135,10 +141,11 @@ def built(cls: type[BaseMessage], fields: dict[str, Any], extra: Mapping[str, An
         cls: The class of the message.
         fields: All of its fields. The message keeps the dict.
         extra: Fields that the class does not declare. Default: none.
+        given: The names of the fields that do not have their default values. Default: None (all fields).
     """
     message = cls.__new__(cls)
     _set(message, "__dict__", fields)
-    _set(message, "__pydantic_fields_set__", set(fields))
+    _set(message, "__pydantic_fields_set__", set(fields if given is None else given))
     _set(message, "__pydantic_extra__", dict(extra or {}))
     _set(message, "__pydantic_private__", None)
     return message

@@ -30,6 +30,7 @@ from langchain_agentmem.programs.sizes import LARGE, LONG, is_large
 from langchain_agentmem.prompting.templates.budgets import Ranked, limited, within
 from langchain_agentmem.prompting.templates.messages import Tags
 from langchain_agentmem.prompting.templates.parsing import names_in, texts_in
+from langchain_agentmem.prompting.templates.plans import Plan
 from langchain_agentmem.prompting.templates.rendering import Rendering, splits
 from langchain_agentmem.prompting.values import RECENT_CONTEXT, Subject, ValueReader, unnamed_by
 from langchain_agentmem.text.tables import html_table
@@ -114,6 +115,13 @@ class MemoryPrompt(ChatPromptTemplate):
         names = self.memory_variables
         return dict.fromkeys(part for name in names for part in (name, *(head for head, _ in splits(name))))
 
+    def _current_plan(self) -> Plan:
+        """Return the plan of the message templates, which an application may have changed since the last call."""
+        plan: Plan | None = self.__dict__.get("_plan")
+        if plan is None or not plan.is_of(self.messages):
+            plan = self.__dict__["_plan"] = Plan(self.messages)
+        return plan
+
     @classmethod
     def is_lc_serializable(cls) -> bool:
         """Return false: the memory cannot be serialised."""
@@ -180,14 +188,17 @@ class MemoryPrompt(ChatPromptTemplate):
         counts = settings.max_tokens is not None or bool(settings.limits)
         yield from OffLoop(is_large([inputs, *(one.value for one in values.values())], LONG if counts else LARGE))
 
+        plan = self._current_plan()
+
         def filled(values: Mapping[str, Ranked]) -> list[BaseMessage]:
             plain = {name: one.value for name, one in values.items()}
             rendering = Rendering(plain, inputs, settings.required, partial(unnamed_by, subject))
             texts = {name: rendering.part(node) for name, node in self.nodes.items()}
-            return ChatPromptTemplate.format_messages(self, **{**inputs, **texts})
+            return plan.messages({**inputs, **texts})
 
-        values = {name: values[name] for name in self._read_names if name in values}
-        values = limited(values, settings.limits, count)
+        if counts:
+            values = {name: values[name] for name in self._read_names if name in values}
+            values = limited(values, settings.limits, count)
         if settings.max_tokens is not None:
             values = within(values, settings.max_tokens, count, lambda some: settings.counter.messages(filled(some)))
         return filled(values)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -25,11 +26,11 @@ from langchain_agentmem.compression.storage import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json_value
 from langchain_agentmem.history.engine import HistoryEngine
-from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.fields import document_in
 from langchain_agentmem.knowledge.items import readable
 from langchain_agentmem.knowledge.namespaces import profile_key
 from langchain_agentmem.programs import OffLoop, Program, Read, together
-from langchain_agentmem.programs.sizes import is_large
+from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.prompting.templates.budgets import Ranked
 from langchain_agentmem.prompting.variables.engine import VariableEngine
 from langchain_agentmem.search.rows import are_large, message_of
@@ -201,7 +202,7 @@ class ValueReader:
 
     def _profile(self, user_id: str, rows: Sequence[Any]) -> Program[dict[str, Ranked]]:
         stored = [row for row in rows if row is not None]
-        document = next(readable(stored, lambda row: Fields(user_id, value_of(row)).document), {})
+        document = next(readable(stored, lambda row: document_in(user_id, value_of(row))), {})
         yield from ()
         preferences = with_sorted_keys(document.get("preferences"))
         return _values({USER_NAME: document.get("name"), PREFERENCES: preferences}, _USER_RANK)
@@ -234,19 +235,20 @@ class ValueReader:
         return _values({CONVERSATION_SUMMARY: entries[0].summary.text if entries else None}, _SESSION_RANK)
 
     def _read_variables(self, rows: Sequence[VariableRow]) -> Program[dict[str, Ranked]]:
-        yield from OffLoop(is_large([row.value for row in rows]))
+        yield from OffLoop(is_long([row.value for row in rows], LARGE))
         found: dict[str, Ranked] = {}
         session: dict[str, Any] = {}
         name = ""
         with reading(lambda: f"The variable {name!r}"):
-            ranks = {scope: rank_of(scope) for scope in {row.scope for row in rows}}
-            for row in sorted(rows, key=lambda row: ranks[row.scope]):
-                rank, name = ranks[row.scope], row.name
-                found[name] = Ranked(load_json_value(row.value), rank)
+            for rank, row in sorted([(rank_of(row.scope), row) for row in rows], key=_rank):
+                name = row.name
+                found[name] = one = Ranked(load_json_value(row.value), rank)
                 if rank >= _SESSION_RANK:
-                    session[name] = found[name].value
+                    session[name] = one.value
         session.pop(STARTED, None)
-        return _values({SESSION_CONTEXT: dict(sorted(session.items()))}, _SESSION_RANK) | found
+        if session and SESSION_CONTEXT not in found:
+            found |= _values({SESSION_CONTEXT: dict(sorted(session.items()))}, _SESSION_RANK)
+        return found
 
 
 def with_sorted_keys(value: Any) -> Any:
@@ -279,6 +281,9 @@ def _speaker_of(message: BaseMessage) -> str | None:
     if isinstance(message, HumanMessage):
         return "User"
     return "Assistant" if isinstance(message, AIMessage) else None
+
+
+_rank = itemgetter(0)
 
 
 def rank_of(scope: VariableScope) -> int:

@@ -290,3 +290,17 @@ async def test_a_connection_keeps_nothing_of_calls_that_are_over(sqlite_url, cal
 def dead_references() -> int:
     gc.collect()
     return sum(type(one) is weakref.ref and one() is None for one in gc.get_objects())
+
+
+def test_transactions_leave_no_reference_cycles(tmp_path):
+    with AgentMemory.from_url(f"sqlite:///{tmp_path}/a.db") as memory:
+        for read in (lambda: memory.variables.all(user_id="a"), lambda: memory.variables.set("name", 1, user_id="a")):
+            read()
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(20):
+                    read()
+                assert gc.collect() == 0
+            finally:
+                gc.enable()

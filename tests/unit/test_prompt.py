@@ -321,3 +321,14 @@ def test_it_shows_itself():
     assert "{{user_name|you}}" in own.pretty_repr()
     assert "&lt;b&gt;{{#pets}}{{.}}{{/pets}} {input}" in own._repr_html_()
     assert "Ann" not in own._repr_html_()
+
+
+def test_changed_message_templates_are_used():
+    own = prompt([("system", "{{user_name}}"), ("human", "{input}")])
+    assert [one.content for one in own.invoke({"input": "i"}).to_messages()] == ["Ann {x}", "i"]
+    own.messages[1].prompt.template = "You said {input}."
+    assert own.invoke({"input": "i"}).to_messages()[1].content == "You said i."
+    copied = copy.deepcopy(own)
+    copied.messages[1] = HumanMessage("constant")
+    assert copied.invoke({"input": "i"}).to_messages()[1].content == "constant"
+    assert own.invoke({"input": "i"}).to_messages()[1].content == "You said i."

@@ -1,15 +1,45 @@
-"""The statements of this backend, and the type of parameters that are arrays of numbers."""
+"""The statements of this backend, and the types of parameters that are arrays."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 
 from langchain_agentmem.backends.statements import load_statements
 
 
 class Floats(bytes):
     """Numbers as little-endian float32: a parameter of type `real[]`."""
+
+
+class Texts(tuple[str, ...]):
+    """Texts: a parameter of type `text[]`. psycopg would convert each text of a list by itself."""
+
+    __slots__ = ()
+
+
+class Blobs(tuple[bytes, ...]):
+    """Byte strings: a parameter of type `bytea[]`."""
+
+    __slots__ = ()
+
+
+def array_of_bytes(elements: Sequence[bytes], oid: int) -> bytes:
+    """Return byte strings in Postgres' binary format of an array with one dimension.
+
+    Args:
+        elements: The byte strings, or encoded texts.
+        oid: The OID of the element type.
+    """
+    if not elements:
+        return _EMPTY.pack(0, 0, oid)
+    # One dimension, no NULLs, the element type, the number of elements, the first index; then each element with its length.
+    parts = [_HEADER.pack(1, 0, oid, len(elements), 1)]
+    for one in elements:
+        parts += (_LENGTH.pack(len(one)), one)
+    return b"".join(parts)
 
 
 def array_of(floats: Floats, oid: int) -> bytes:
@@ -36,6 +66,8 @@ def floats_in(array: bytes) -> bytes:
     body = np.frombuffer(array[_ARRAY_HEADER:], dtype=[("length", ">i4"), ("number", ">f4")])
     return body["number"].astype("<f4").tobytes()
 
+
+_EMPTY, _HEADER, _LENGTH = Struct(">iii"), Struct(">iiiii"), Struct(">i")
 
 _ARRAY_HEADER = 20
 """The number of bytes before the elements of an array with one dimension."""

@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.postgres.leases import Connection, Lease, Operation, Source
 from langchain_agentmem.backends.postgres.pipelines import drained, forget_pipeline, new_pipeline
-from langchain_agentmem.backends.postgres.statements import Floats, array_of
+from langchain_agentmem.backends.postgres.statements import Blobs, Floats, Texts, array_of, array_of_bytes
 from langchain_agentmem.backends.postgres.waits import NoAnswerError
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.programs import (
@@ -51,11 +51,33 @@ class _FloatsDumper(Dumper):
         return array_of(obj, psycopg.adapters.types["float4"].oid)
 
 
+class _TextsDumper(Dumper):
+    """Sends an array of texts in one piece."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["text"].array_oid
+
+    def dump(self, obj: Texts) -> bytes:
+        return array_of_bytes([one.encode() for one in obj], psycopg.adapters.types["text"].oid)
+
+
+class _BlobsDumper(Dumper):
+    """Sends an array of byte strings in one piece."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["bytea"].array_oid
+
+    def dump(self, obj: Blobs) -> bytes:
+        return array_of_bytes(obj, psycopg.adapters.types["bytea"].oid)
+
+
 def _adapters() -> AdaptersMap:
     """Return psycopg's own conversions, without those that the application registered."""
     own = AdaptersMap(types=psycopg.adapters.types)
     postgres.register_default_adapters(own)
     own.register_dumper(Floats, _FloatsDumper)
+    own.register_dumper(Texts, _TextsDumper)
+    own.register_dumper(Blobs, _BlobsDumper)
     return own
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.history import owner_digest, session_digest
-from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.backends.postgres.statements import Blobs, Texts, statements
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement
 
 
@@ -34,7 +34,7 @@ class PostgresVariables:
     @one_statement
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
         scopes = {scope_digest(one): one for one in scope.ranked}
-        parameters = {"places": list(scopes), "names": None if names is None else list(names), "now": now}
+        parameters = {"places": Blobs(scopes), "names": None if names is None else Texts(names), "now": now}
         rows = yield from Fetch(self._sql["read"], parameters)
         return [VariableRow(scopes[bytes(place)], *row) for place, *row in rows]
 

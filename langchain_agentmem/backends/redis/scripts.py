@@ -32,7 +32,7 @@ _IN_BLOCK = 5_000
 
 
 class Script(NamedTuple):
-    """A script."""
+    """A script, or a command of Redis that needs none; see `command`."""
 
     name: str
     kind: str
@@ -42,9 +42,19 @@ class Script(NamedTuple):
     """The SHA-1 digest by which a server finds a script that it has run before."""
 
 
+def command(name: str, kind: str) -> Script:
+    """Return a command of Redis in the form of a script without source. Its words are its name, the keys and the arguments.
+
+    Args:
+        name: The name of the command.
+        kind: Description of the data in its keys, as in `Script`.
+    """
+    return Script(name, kind, "", "")
+
+
 @dataclass(slots=True)
 class Invoke(Step[Any]):
-    """Storage step: run one script and return its result."""
+    """Storage step: run one script or command and return its result."""
 
     script: Script
     keys: Sequence[Any]
@@ -79,7 +89,7 @@ class ScanKeys(Step[tuple[list[bytes], Mapping[Any, Any]]]):
 
 
 def command_words(name: str, invocation: Invoke) -> list[Any]:
-    """Return the command that runs a script.
+    """Return the words that a server is sent for a script or a command.
 
     Args:
         name: `EVALSHA` to name the script by its digest, or `EVAL` to send its source. Packed arguments are always sent with
@@ -90,6 +100,8 @@ def command_words(name: str, invocation: Invoke) -> list[Any]:
         InvalidInputError: An argument is too large for Redis.
     """
     script, keys, arguments = invocation.script, invocation.keys, invocation.arguments
+    if not script.source:
+        return [script.name, *keys, *arguments]
     if len(arguments) > MAX_ARGUMENTS:
         name = "EVAL"
         keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)

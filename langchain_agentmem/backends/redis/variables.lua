@@ -46,11 +46,11 @@ write_variables(KEYS[1], ARGV[2], tonumber(ARGV[1]), 3)
 -- read --
 -- Return the expiry of the session, and the living variables: pairs of a field and a value.
 -- KEYS: the hash, and for a session the key `session`.
--- ARGV: now, 1 for all variables, number of agents, agents, names.
-local now, every, agents, found = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), {}
+-- ARGV: now, agents.
+local now, found = tonumber(ARGV[1]), {}
 if not scope_is_alive(now) then return {'', found} end
-for at = 4, 3 + agents do
-  for _, field in ipairs(fields_of(KEYS[1], ARGV[at], every, 4 + agents)) do
+for at = 2, ARGC do
+  for _, field in ipairs(fields_of(KEYS[1], ARGV[at], true)) do
     local value = call('HGET', KEYS[1], field)
     if value and is_alive(select(3, struct.unpack('>ddd', value)), now) then
       found[#found + 1] = field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from langchain_agentmem.backends.contract import (
     VariableScope,
 )
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional, slot
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, command, load_scripts, optional, slot
 from langchain_agentmem.backends.redis.session_keys import (
     identity_of,
     invoke,
@@ -31,6 +31,8 @@ from langchain_agentmem.backends.redis.session_keys import (
 from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("variables.lua", "variables")
+
+_HGET, _HMGET = command("HGET", "variables"), command("HMGET", "variables")
 
 _TIMES = struct.Struct(">ddd")
 
@@ -51,13 +53,11 @@ class RedisVariables:
         groups: dict[tuple[str, ...], list[VariableScope]] = {}
         for one in scope.ranked:
             groups.setdefault(tuple(hash_keys(one)), []).append(one)
+        if names is not None:
+            return (yield from _read_named(groups, names, now)) if names else []
         answers = yield from InvokeAll(
             [
-                Invoke(
-                    LUA["read"],
-                    keys,
-                    (optional(now), int(names is None), len(own), *(one.agent or "" for one in own), *(names or ())),
-                )
+                Invoke(LUA["read"], keys, (optional(now), *(one.agent or "" for one in own)))
                 for keys, own in groups.items()
             ]
         )
@@ -121,6 +121,34 @@ class RedisVariables:
                 tally.add("variables", sum(numbers))
                 tally.expire("variables", numbers)
                 tally.use(users=[scope.user_id], agents=[scope.agent, *(agent.decode() for agent in agents)])
+
+
+def _read_named(
+    groups: Mapping[tuple[str, ...], Sequence[VariableScope]], names: Sequence[str], now: float
+) -> Program[list[VariableRow]]:
+    """Return the living variables with some names, by commands, which take less time than scripts.
+
+    The expiry of a session is read before its variables: those of a later session with the same ID are as good.
+
+    Args:
+        groups: The scopes of each hash, by its keys.
+        names: The names.
+        now: The current time.
+    """
+    steps = []
+    for (key, *session), own in groups.items():
+        steps += [Invoke(_HGET, session, ("expires",))] if session else []
+        steps.append(Invoke(_HMGET, (key,), [f"{one.agent or ''}\0{name}" for one in own for name in names]))
+    answers = iter((yield from InvokeAll(steps)))
+    rows = []
+    for (_, *session), own in groups.items():
+        ends = float(next(answers) or 0) if session else 0.0
+        values = iter(next(answers))
+        for one in own:
+            for name, value in zip(names, values, strict=False):
+                if value is not None and is_alive(ends, now) and is_alive(_TIMES.unpack_from(value)[2], now):
+                    rows.append(row_of(one, name, value, ends))
+    return rows
 
 
 def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse) -> list[Invoke]:
@@ -233,13 +261,23 @@ def variable_row(scope: VariableScope, field: bytes, value: bytes, session_expir
         session_expires: The expiry of the session; empty for none.
     """
     agent, _, name = field.decode().partition("\0")
+    return row_of(scope._replace(agent=agent or None), name, value, float(session_expires or 0))
+
+
+def row_of(scope: VariableScope, name: str, value: bytes, session_expires: float) -> VariableRow:
+    """Return a variable.
+
+    Args:
+        scope: The scope of the variable.
+        name: Its name.
+        value: The value of its field in a hash.
+        session_expires: The expiry of the session; 0 for none.
+    """
     created, updated, own = _TIMES.unpack_from(value)
-    ends = [float(one) for one in (own, session_expires) if one]
-    return VariableRow(
-        scope._replace(agent=agent or None),
-        name,
-        value[_TIMES.size :].decode(),
-        created,
-        updated,
-        min(ends) if ends else None,
-    )
+    ends = min(own or session_expires, session_expires or own)
+    return VariableRow(scope, name, value[_TIMES.size :].decode(), created, updated, ends or None)
+
+
+def is_alive(expires: float, now: float) -> bool:
+    """Return true if an expiry time is in the future, or is 0 for none."""
+    return expires == 0 or expires > now

@@ -19,6 +19,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -249,29 +250,31 @@ class SqliteDriver:
         return int(version)
 
     def _performer(self, cursor: sqlite3.Cursor, ticket: Ticket) -> Callable[[Any], Any]:
-        def perform(step: Any) -> Any:
-            if ticket.forked:
-                raise self._forked_within()
-            if isinstance(step, Fetch):
-                return cursor.execute(step.statement, step.parameters).fetchall()
-            if isinstance(step, All):
-                return [perform(one) for one in step.steps]
-            if isinstance(step, ExecuteMany):
-                count = cursor.executemany(step.statement, step.rows).rowcount
-            elif isinstance(step, (Execute, Trim)):
-                count = cursor.execute(step.statement, step.parameters).rowcount
-            elif isinstance(step, Replaced):
-                return self._traces.note()
-            elif isinstance(step, Purge):
-                return self._traces.demand()
-            else:
-                msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
-                raise TypeError(msg)
-            if count > 0 and deletes(step.statement):
-                self._traces.note(can_wait=isinstance(step, Trim))
-            return count
+        # A function that refers to itself would be a reference cycle, and leave garbage after each transaction.
+        return partial(self._perform, cursor, ticket)
 
-        return perform
+    def _perform(self, cursor: sqlite3.Cursor, ticket: Ticket, step: Any) -> Any:
+        """Perform one step of a storage program."""
+        if ticket.forked:
+            raise self._forked_within()
+        if isinstance(step, Fetch):
+            return cursor.execute(step.statement, step.parameters).fetchall()
+        if isinstance(step, All):
+            return [self._perform(cursor, ticket, one) for one in step.steps]
+        if isinstance(step, ExecuteMany):
+            count = cursor.executemany(step.statement, step.rows).rowcount
+        elif isinstance(step, (Execute, Trim)):
+            count = cursor.execute(step.statement, step.parameters).rowcount
+        elif isinstance(step, Replaced):
+            return self._traces.note()
+        elif isinstance(step, Purge):
+            return self._traces.demand()
+        else:
+            msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
+            raise TypeError(msg)
+        if count > 0 and deletes(step.statement):
+            self._traces.note(can_wait=isinstance(step, Trim))
+        return count
 
     # Connections
 

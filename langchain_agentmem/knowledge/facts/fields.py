@@ -39,6 +39,24 @@ MAX_CHARACTERS = 50_000
 """Longest document, in characters of JSON."""
 
 
+def document_in(user_id: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document in a stored value, which is neither copied nor checked as `Fields` does for its history.
+
+    Args:
+        user_id: ID of the user.
+        value: The stored value.
+
+    Raises:
+        DamagedDataError: The value does not hold a document.
+    """
+    document = value.get("fields") or {}
+    with reading(f"The profile of {shown(user_id)}"):
+        if not isinstance(document, dict):
+            msg = f"fields is a {type(document).__name__}"
+            raise TypeError(msg)
+    return document
+
+
 class Fields:
     """A document and the history of its changes.
 
