@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from typing import Any
 
-from langchain_agentmem.backends.contract import Backend, SessionUse, VariablePut, VariableRow, VariableScope
+import pytest
+
+from langchain_agentmem.backends.contract import (
+    Backend,
+    Ending,
+    HeadChangedError,
+    Opening,
+    ScopeHead,
+    SessionUse,
+    VariablePut,
+    VariableRow,
+    VariableScope,
+)
 from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOW, ContractCase, turn
 
 
@@ -191,3 +204,46 @@ class VariableContract(ContractCase):
         for scope in scopes:
             own = {name for *of, name in self._variables(backend, scopes[0]) if (*of,) == scope[1:]}
             assert own == {"common", *(f"own {number}" for number in range(12))}
+
+    def test_variables_are_changed_together_with_the_head(self, backend: Backend) -> None:
+        def change(scope: VariableScope, expected: str | None, new: str | None, now: float, **values: str) -> None:
+            put = None if new is None else VariablePut("~head", new, 100.0)
+            head, puts = ScopeHead("~head", expected, put), [VariablePut(*pair) for pair in values.items()]
+            self.write(backend, backend.variables.set(scope, puts, now, head=head))
+
+        def values(scope: VariableScope, now: float) -> dict[str, str]:
+            return {row.name: row.value for row in self.read(backend, backend.variables.read(scope, None, now))}
+
+        for scope in (VariableScope("default", "alice", "session-1", "writer"), VariableScope("default", "alice")):
+            change(scope, None, "1", NOW, a="1")
+            for wrong in (None, "2"):
+                with pytest.raises(HeadChangedError):
+                    change(scope, wrong, "3", NOW, a="2")
+                for put in (None, VariablePut("~head", "3")):
+                    with pytest.raises(HeadChangedError):
+                        self.write(
+                            backend, backend.variables.remove(scope, ["a"], NOW, ScopeHead("~head", wrong or "4", put))
+                        )
+            assert values(scope, NOW) == {"a": "1", "~head": "1"}
+            change(scope, "1", "2", NOW + 5, a="2", b="3")
+            head = ScopeHead("~head", "2", VariablePut("~head", "3", 100.0))
+            assert self.write(backend, backend.variables.remove(scope, ["a"], NOW + 5, head)) == 1
+            assert values(scope, NOW + 104) == {"b": "3", "~head": "3"}
+            assert values(scope, NOW + 105) == {"b": "3"}
+            change(scope, None, "4", NOW + 105)
+            head = ScopeHead("~head", "4", None)
+            assert self.write(backend, backend.variables.remove(scope, ["b"], NOW + 105, head)) == 1
+            assert values(scope, NOW + 105) == {}
+
+    def test_an_opening_sets_variables_together_with_the_head(self, backend: Backend) -> None:
+        def open_(expected: str | None, new: str, value: str) -> None:
+            head = ScopeHead("~head", expected, VariablePut("~head", new))
+            opening = Opening(secrets.randbits(62), NOW, Ending(False), variables=[VariablePut("a", value)], head=head)
+            self.write(backend, backend.openings.open(KEY, opening))
+
+        open_(None, "1", "1")
+        with pytest.raises(HeadChangedError):
+            open_(None, "2", "2")
+        open_("1", "2", "3")
+        rows = self.read(backend, backend.variables.read(VariableScope(*KEY), None, NOW))
+        assert {row.name: row.value for row in rows} == {"a": "3", "~head": "2"}

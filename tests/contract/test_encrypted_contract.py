@@ -8,11 +8,24 @@ from typing import Any
 import pytest
 
 from langchain_agentmem.backends import connect
-from langchain_agentmem.backends.contract import Append, Backend, CheckpointKey, Removal, SessionKey, ThreadKey
+from langchain_agentmem.backends.contract import (
+    Append,
+    Backend,
+    CheckpointKey,
+    Ending,
+    Opening,
+    Removal,
+    ScopeHead,
+    SessionKey,
+    ThreadKey,
+    VariablePut,
+    VariableScope,
+)
 from langchain_agentmem.backends.encrypted import EncryptedBackend
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.encryption import KeySource
 from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.testing.cases import KEY, NOW, item, message, turn
 from langchain_agentmem.testing.contract import AsyncBackendContract, BackendContract
 from langchain_agentmem.testing.edits import digest
@@ -89,6 +102,29 @@ class _Encrypted:
         assert self._put(backend, "a", _SECRET)  # type: ignore[attr-defined]
         assert self.write(backend, backend.checkpoints.copy_thread(_THREAD, ThreadKey("default", "2"), NOW))
         assert self._secret(backend, ThreadKey("default", "2")) == _SECRET  # type: ignore[attr-defined]
+
+    def test_variables_are_changed_together_with_the_head(self, backend: Backend) -> None:
+        """The backend itself sets the head."""
+        head, scope = ScopeHead("~head", None, VariablePut("~head", "1")), VariableScope("default", "alice")
+        for program in (
+            backend.variables.set(scope, [VariablePut("a", "1")], NOW, head=head),
+            backend.variables.remove(scope, ["a"], NOW, head),
+        ):
+            with pytest.raises(ConfigurationError, match="sets the heads of variables itself; got the head '~head'"):
+                self.write(backend, program)
+
+    def test_an_opening_sets_variables_together_with_the_head(self, backend: Backend) -> None:
+        """The backend itself sets the head. An opening that ends the session begins with a new one."""
+        scope, timeout = VariableScope(*KEY), 10.0
+        for number in range(3):
+            puts, ending = [VariablePut(f"a{number}", "1")], Ending(True)
+            opening = Opening(secrets.randbits(62), NOW + 100 * number, ending, timeout, variables=puts)
+            self.write(backend, backend.openings.open(KEY, opening))
+            rows = self.read(backend, backend.variables.read(scope, None, NOW + 100 * number))
+            assert [row.name for row in rows] == [f"a{number}"]
+        head = ScopeHead("~head", None, VariablePut("~head", "1"))
+        with pytest.raises(ConfigurationError, match="sets the heads of variables itself"):
+            self.write(backend, backend.openings.open(KEY, opening._replace(head=head)))
 
     @staticmethod
     def _sealed(backend: Any) -> ThreadKey:

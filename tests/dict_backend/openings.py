@@ -7,6 +7,7 @@ from collections import Counter
 
 from dict_backend.messages import Messages, Session
 from dict_backend.programs import alive, program
+from dict_backend.variables import swap_head
 from langchain_agentmem.backends.contract import SessionActivity, SessionKey, VariableRow, VariableScope
 
 
@@ -35,6 +36,8 @@ class Openings:
         if opening.metadata is not None:
             session.metadata = opening.metadata
         rows = session.variables.setdefault(None, {})
+        if opening.variables:
+            swap_head(VariableScope(*key), rows, opening.head, opening.now)
         for put in opening.variables:
             rows[put.name] = VariableRow(VariableScope(*key), put.name, put.value, opening.now, opening.now, None)
         return session.metadata

@@ -7,7 +7,30 @@ from typing import Any
 
 from dict_backend.messages import Messages
 from dict_backend.programs import alive, program
-from langchain_agentmem.backends.contract import KEEP_EXPIRY, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import KEEP_EXPIRY, HeadChangedError, VariableRow, VariableScope
+
+
+def put_all(scope, rows, puts, now):
+    """Set variables in the rows of a scope."""
+    for put in puts:
+        before = rows.get(put.name)
+        updated = max(now, before.updated_at) if before else now
+        created = before.created_at if alive(before, now) else now
+        expires = None if put.ttl is None else updated + put.ttl
+        rows[put.name] = VariableRow(scope, put.name, put.value, created, updated, expires)
+
+
+def swap_head(scope, rows, head, now):
+    """Change the head in the rows of a scope."""
+    if head is None:
+        return
+    known = rows.get(head.name)
+    if (known.value if alive(known, now) else None) != head.expected:
+        raise HeadChangedError
+    if head.put is None:
+        del rows[head.name]
+    else:
+        put_all(scope, rows, [head.put], now)
 
 
 class Variables:
@@ -30,16 +53,12 @@ class Variables:
         return [row for row in every if alive(row, now)]
 
     @program
-    def set(self, scope, puts, now, use=KEEP_EXPIRY):
+    def set(self, scope, puts, now, use=KEEP_EXPIRY, head=None):
         if scope.session is not None:
             self._messages().use(scope.session, use.ttl, use.sliding, now)
         rows, _ = self._of(scope, now)
-        for put in puts:
-            before = rows.get(put.name)
-            updated = max(now, before.updated_at) if before else now
-            created = before.created_at if alive(before, now) else now
-            expires = None if put.ttl is None else updated + put.ttl
-            rows[put.name] = VariableRow(scope, put.name, put.value, created, updated, expires)
+        swap_head(scope, rows, head, now)
+        put_all(scope, rows, puts, now)
 
     @program
     def read(self, scope, names, now):
@@ -53,8 +72,9 @@ class Variables:
         return found
 
     @program
-    def remove(self, scope, names, now):
+    def remove(self, scope, names, now, head=None):
         rows, _ = self._of(scope, now)
+        swap_head(scope, rows, head, now)
         doomed = [name for name in rows if names is None or name in names]
         return sum(alive(rows.pop(name), now) for name in doomed)
 

@@ -98,6 +98,7 @@ from langchain_agentmem.backends.contract.transfer import (
 )
 from langchain_agentmem.backends.contract.variables import (
     KEEP_EXPIRY,
+    ScopeHead,
     SessionUse,
     VariablePut,
     VariableRow,
@@ -156,6 +157,7 @@ __all__ = [
     "Removal",
     "Replacement",
     "Restoration",
+    "ScopeHead",
     "Seal",
     "SecretChange",
     "SessionActivity",

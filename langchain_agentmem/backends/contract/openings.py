@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from langchain_agentmem.backends.contract.messages import SessionKey, SessionRow
-from langchain_agentmem.backends.contract.variables import VariablePut
+from langchain_agentmem.backends.contract.variables import ScopeHead, VariablePut
 from langchain_agentmem.programs import Program
 
 
@@ -36,6 +36,8 @@ class Opening(NamedTuple):
     """If false, a session that has an expiry keeps it."""
     variables: Sequence[VariablePut] = ()
     """Variables of the session, for all agents, to set in the same transaction."""
+    head: ScopeHead | None = None
+    """A change of the head of these variables."""
 
 
 class SessionActivity(NamedTuple):
@@ -61,6 +63,9 @@ class OpeningTable(Protocol):
 
         A session that does not exist or has expired is created. A session whose timeout is over is ended first. An opening
         that was withdrawn before it arrived changes nothing; the result is None.
+
+        Raises:
+            HeadChangedError: The head of the variables is not `Opening.head.expected`. None of them was set.
         """
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:

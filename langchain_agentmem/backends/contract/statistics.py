@@ -38,7 +38,7 @@ class StatisticsQuery(NamedTuple):
     """A kind and a field that holds an object. In place of the items of this kind, the different keys of these objects are
     counted, for each user."""
     omitted: str = ""
-    """A second label. Items with it are not counted."""
+    """A second label, and a name. Items with this label and variables with this name are not counted."""
 
     @property
     def ends(self) -> list[float]:

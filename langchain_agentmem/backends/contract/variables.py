@@ -51,6 +51,16 @@ class VariablePut(NamedTuple):
     """Seconds until the variable expires; None: it lives as long as its scope."""
 
 
+class ScopeHead(NamedTuple):
+    """A change of the head of a scope: a variable by which an encrypted backend notices changes that it did not make."""
+
+    name: str
+    expected: str | None
+    """The value that the head must have; None: there must be none that has not expired."""
+    put: VariablePut | None
+    """The new head; None: delete it."""
+
+
 class VariableRow(NamedTuple):
     """A stored variable."""
 
@@ -85,13 +95,28 @@ class VariableTable(Protocol):
     """
 
     def set(
-        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+        self,
+        scope: VariableScope,
+        puts: Sequence[VariablePut],
+        now: float,
+        use: SessionUse = KEEP_EXPIRY,
+        head: ScopeHead | None = None,
     ) -> Program[None]:
         """Set variables of exactly this scope, all of them or none. An existing variable keeps its `created_at`.
 
         If the scope has a session, it is used as by an addition of messages: a missing session is created, an expired one
         begins again, and its last use is `now`. A TTL counts from the later of `now` and the variable's last update.
         The names differ.
+
+        Args:
+            scope: The scope.
+            puts: The variables.
+            now: The current time.
+            use: How this extends the life of the session.
+            head: A change of the head of the scope. Default: None.
+
+        Raises:
+            HeadChangedError: The head is not `ScopeHead.expected`. No variable was changed.
         """
 
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
@@ -103,13 +128,19 @@ class VariableTable(Protocol):
             now: The current time. Expired variables, and those of an expired session, are omitted.
         """
 
-    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
+    def remove(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
         """Delete variables of exactly this scope, and return the number of those that had not expired.
 
         Args:
             scope: The scope.
             names: The names; None for all variables of the scope.
             now: The current time.
+            head: A change of the head of the scope. Default: None.
+
+        Raises:
+            HeadChangedError: The head is not `ScopeHead.expected`. No variable was changed.
         """
 
     def forget(self, tenant: str, user_id: str, now: float) -> Program[int]:

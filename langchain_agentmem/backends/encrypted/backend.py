@@ -80,8 +80,8 @@ class EncryptedBackend(Backend):
         self._loaded_at = 0.0
         self.messages = self.log = EncryptedMessages(inner.messages, self.ring)
         self.records = EncryptedRecords(inner.records, self.ring)
-        self.variables = EncryptedVariables(inner.variables, self.ring)
-        self.openings = EncryptedOpenings(inner.openings, self.ring)
+        self.variables = self.variable_table = EncryptedVariables(inner.variables, inner.transfer, self.ring)
+        self.openings = EncryptedOpenings(inner.openings, self.ring, self.variable_table.guard)
         self.cache = EncryptedCache(inner.cache, self.ring)
         self.items = self.item_table = EncryptedItems(inner, self.ring)
         self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)

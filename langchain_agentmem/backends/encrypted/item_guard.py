@@ -14,7 +14,7 @@ from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import HeadChangedError, ItemPut, ItemRow, ItemTable, Namespace, Swap
 from langchain_agentmem.backends.encrypted import item_heads as heads
-from langchain_agentmem.backends.encrypted.item_heads import HEAD, HEADS, NEVER, Entries, Entry
+from langchain_agentmem.backends.encrypted.item_heads import HEAD, HEADS, NEVER, Edits, Entries, Entry
 from langchain_agentmem.backends.encrypted.item_rows import Content, ItemKey, ItemSeal
 from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
 from langchain_agentmem.errors import TamperedDataError
@@ -23,10 +23,6 @@ from langchain_agentmem.programs.caches import RecentValues
 
 _KNOWN = 1_000
 _PAGE = 1_000
-_GRACE = 60.0
-"""Seconds before its expiry from which an item may be missing, because clocks differ."""
-_MARGIN = 5.0
-"""Seconds that a head outlives its last item."""
 _TIE = 0.002
 """Seconds within which the order of two items is unknown."""
 
@@ -78,8 +74,6 @@ class State:
 
 
 States = dict[Namespace, State]
-Edits = Mapping[bytes, Entry | None]
-"""Changes of entries by the digest of the key; None deletes an entry."""
 
 
 class ItemGuard:
@@ -243,7 +237,7 @@ class ItemGuard:
         """
         entry = state.entry(self._seal.digest(key[1]))
         if content is None:
-            if entry is not None and entry.expires > (now or time.time()) + _GRACE:
+            if entry is not None and entry.expires > (now or time.time()) + heads.GRACE:
                 raise _altered(key, "is missing: it was deleted without the key")
         elif entry is None:
             raise _altered(key, "was inserted without the key")
@@ -318,7 +312,7 @@ class ItemGuard:
         if after is None or _revisions(before) != _revisions(after):
             return
         states = self._states(tenant, after, now).values()
-        expected = sum(entry.expires > now + _GRACE for state in states for entry in state.entries.values())
+        expected = sum(entry.expires > now + heads.GRACE for state in states for entry in state.entries.values())
         if number < expected:
             missing = expected - number
             msg = (
@@ -352,7 +346,7 @@ class ItemGuard:
             own = found.get(namespace, set())
             for digest, entry in state.entries.items():
                 within = oldest + _TIE < entry.at < newest - _TIE
-                if within and digest not in own and entry.expires > now + _GRACE:
+                if within and digest not in own and entry.expires > now + heads.GRACE:
                     yield namespace, digest
 
     # Writing
@@ -368,7 +362,7 @@ class ItemGuard:
         """
         number = state.number
         if number == 1:
-            entries = _edited(state.head.entries, edits, now)
+            entries = heads.edited(state.head.entries, edits, now)
             target = heads.parts_for(len(entries))
             if target > 1:
                 return self._grown(tenant, state, entries, target, now)
@@ -378,7 +372,7 @@ class ItemGuard:
             by_part.setdefault(heads.part_of(digest, number), {})[digest] = edit
         count, parts, swaps = state.head.size, list(state.head.parts), []
         for at, own in by_part.items():
-            entries = _edited(state.parts[at], own, now)
+            entries = heads.edited(state.parts[at], own, now)
             count += len(entries) - len(state.parts[at])
             swap, parts[at] = self._part_swap(tenant, state, number, at, entries, now)
             swaps += swap
@@ -390,7 +384,7 @@ class ItemGuard:
 
     def regrown(self, tenant: str, state: State, edits: Edits, now: float) -> list[Swap]:
         """Same as `swaps`, with more parts. All parts were read."""
-        entries = _edited(state.entries, edits, now)
+        entries = heads.edited(state.entries, edits, now)
         target = heads.parts_for(len(entries))
         swaps = self._grown(tenant, state, entries, max(target, state.number), now)
         if target <= state.number:
@@ -435,7 +429,7 @@ class ItemGuard:
         value = self._seal.json(packed, *_place((tenant, state.namespace, name)))
         # A deletion has no time, from which the database could count the first TTL of a row. The next write sets it.
         endless = expires == NEVER or (not now and name in state.lasting)
-        ttl = None if endless else max(0.0, expires - base) + _MARGIN
+        ttl = None if endless else max(0.0, expires - base) + heads.MARGIN
         return [Swap(place, name, revision, ItemPut(place, name, value, ttl, None, holds_text=False))]
 
     def write(
@@ -485,16 +479,6 @@ def new_token() -> int:
 
 def _revisions(rows: Sequence[ItemRow]) -> dict[ItemKey, int]:
     return {(row.namespace, row.key): row.revision for row in rows}
-
-
-def _edited(entries: Entries, edits: Edits, now: float) -> dict[bytes, Entry]:
-    """Return the entries of items that have not expired, after some changes."""
-    changed = heads.living(entries, now)
-    for digest, edit in edits.items():
-        changed.pop(digest, None)
-        if edit is not None:
-            changed[digest] = edit
-    return changed
 
 
 def by_root(keys: Iterable[ItemKey]) -> dict[str, list[ItemKey]]:

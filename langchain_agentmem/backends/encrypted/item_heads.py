@@ -41,6 +41,11 @@ HEAD = "head"
 MAX_LISTED = 200
 """The number of rows of heads and parts up to which a listing checks that no item is missing."""
 
+GRACE = 60.0
+"""Seconds before its expiry from which an item may be missing, because clocks differ."""
+MARGIN = 5.0
+"""Seconds that a head outlives its last item."""
+
 TAG_BYTES, DIGEST_BYTES = 6, 8
 _ENTRY = struct.Struct(">8s6sddd")
 _PART = struct.Struct(">6sd")
@@ -89,6 +94,9 @@ class Entry(NamedTuple):
 
 Entries = Mapping[bytes, Entry]
 """Entries by the digest of the key."""
+
+Edits = Mapping[bytes, Entry | None]
+"""Changes of entries by the digest of the key; None deletes an entry."""
 
 
 class Head(NamedTuple):
@@ -174,6 +182,16 @@ def split(entries: Entries, parts: int) -> list[dict[bytes, Entry]]:
 def living(entries: Entries, now: float) -> dict[bytes, Entry]:
     """Return the entries of items that have not expired."""
     return {digest: entry for digest, entry in entries.items() if entry.is_alive(now)}
+
+
+def edited(entries: Entries, edits: Edits, now: float) -> dict[bytes, Entry]:
+    """Return the entries of items that have not expired, after some changes."""
+    changed = living(entries, now)
+    for digest, edit in edits.items():
+        changed.pop(digest, None)
+        if edit is not None:
+            changed[digest] = edit
+    return changed
 
 
 def merged(several: Iterable[Entries]) -> dict[bytes, Entry]:

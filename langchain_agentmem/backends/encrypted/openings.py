@@ -13,7 +13,7 @@ from langchain_agentmem.backends.contract import (
     VariableScope,
 )
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
-from langchain_agentmem.backends.encrypted.variables import VariableCipher
+from langchain_agentmem.backends.encrypted.variable_heads import VariableGuard, refuse_head
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.programs import Program, storage_program
 
@@ -21,18 +21,31 @@ from langchain_agentmem.programs import Program, storage_program
 class EncryptedOpenings(EncryptedTable[OpeningTable]):
     """Implements `langchain_agentmem.backends.contract.OpeningTable`."""
 
-    def __init__(self, inner: OpeningTable, ring: KeyRing) -> None:
+    def __init__(self, inner: OpeningTable, ring: KeyRing, variables: VariableGuard) -> None:
         super().__init__(inner, ring)
-        self._variables = VariableCipher(inner, ring)
+        self._variables = variables
 
     @as_inner
     def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+        refuse_head(opening.head)
         sealed = opening._replace(
             ending=self._ending(opening.ending),
             metadata=self._seal_optional(opening.metadata, "metadata", *names_of(key)),
-            variables=self._variables.puts(VariableScope(*key), opening.variables),
         )
-        return self._metadata(key, (yield from self._inner.open(self._key(key), sealed)))
+        if not opening.variables:
+            return self._metadata(key, (yield from self._inner.open(self._key(key), sealed)))
+        try:
+            return (yield from self._open_with_variables(key, opening, sealed))
+        except HeadChangedError:  # the opening may itself have ended the session, which has deleted the variables
+            return (yield from self._open_with_variables(key, opening, sealed))
+
+    def _open_with_variables(self, key: SessionKey, opening: Opening, sealed: Opening) -> Program[str | None]:
+        scope = VariableScope(*key)
+        change = yield from self._variables.setting(scope, opening.variables, opening.now)
+        sealed = sealed._replace(variables=change.puts, head=change.head)
+        metadata = yield from self._inner.open(self._key(key), sealed)
+        self._variables.keep(scope, change)
+        return self._metadata(key, metadata)
 
     @as_inner
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:

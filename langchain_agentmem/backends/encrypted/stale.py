@@ -23,7 +23,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.encrypted.records import RecordCipher
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
-from langchain_agentmem.backends.encrypted.variables import VariableCipher
+from langchain_agentmem.backends.encrypted.variable_heads import by_scope
 from langchain_agentmem.encoding.encryption import USER_ROOT
 from langchain_agentmem.programs import Program, storage_program, together
 
@@ -42,7 +42,7 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
         super().__init__(backend.inner.stale, backend.ring)
         self._backend = backend
         self._records = RecordCipher(self._inner, backend.ring)
-        self._variables = VariableCipher(self._inner, backend.ring)
+        self._variables = backend.variable_table.guard
 
     @as_inner
     def sessions(self, scan: StaleScan) -> Program[Page[SessionRow]]:
@@ -106,13 +106,21 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
     @as_inner
     def variables(self, scan: StaleScan) -> Program[Page[VariableRow]]:
         rows, following = yield from self._inner.variables(scan)
-        return [self._variables.plain(row) for row in rows], following
+        return self._variables.cipher.plain(rows), following
 
-    @as_inner
+    @storage_program
     def delete_variables(self, rows: Sequence[VariableRow], now: float) -> Program[int]:
-        return (yield from self._inner.delete_variables([self._variables.sealed(row) for row in rows], now))
+        deleted, table = 0, self._backend.variables
+        for scope, own in by_scope(rows).items():
+            # The head that is read together with the variables must still be there when they are deleted.
+            stored = yield from table.read(scope, [row.name for row in own], now)
+            times = {row.name: row.updated_at for row in stored if row.scope == scope}
+            unchanged = [row.name for row in own if times.get(row.name) == row.updated_at]
+            if unchanged:
+                deleted += yield from table.remove(scope, unchanged, now)
+        return deleted
 
     @as_inner
     def session_variables(self, key: SessionKey, now: float) -> Program[list[VariableRow]]:
         rows = yield from self._inner.session_variables(self._key(key), now)
-        return [self._variables.plain(row) for row in rows]
+        return self._variables.checked_scopes(rows, now)

@@ -31,7 +31,7 @@ from langchain_agentmem.backends.encrypted.message_rows import MessageCipher, ad
 from langchain_agentmem.backends.encrypted.records import RecordCipher
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
 from langchain_agentmem.backends.encrypted.thread_transfer import ThreadTransfer
-from langchain_agentmem.backends.encrypted.variables import VariableCipher
+from langchain_agentmem.backends.encrypted.variable_heads import NO_HEAD, by_scope
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue
 from langchain_agentmem.programs import Program, storage_program, together
@@ -53,7 +53,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         self._heads = backend.inner.messages
         self._messages = MessageCipher(self._inner, backend.ring)
         self._records = RecordCipher(self._inner, backend.ring)
-        self._variables = VariableCipher(self._inner, backend.ring)
+        self._variables = backend.variable_table.guard
         self._threads = ThreadTransfer(backend.inner, backend.ring, backend.checkpoint_table)
 
     # Sessions
@@ -62,10 +62,11 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     def sessions(self, keys: Sequence[SessionKey], now: float) -> Program[list[SessionState | None]]:
         found = yield from self._inner.sessions([self._key(key) for key in keys], now)
         return [
-            None if state is None else self._plain_state(key, state) for key, state in zip(keys, found, strict=True)
+            None if state is None else self._plain_state(key, state, now)
+            for key, state in zip(keys, found, strict=True)
         ]
 
-    def _plain_state(self, key: SessionKey, state: SessionState) -> SessionState:
+    def _plain_state(self, key: SessionKey, state: SessionState, now: float) -> SessionState:
         what = f"session {key.session_id!r}"
         title, metadata = state.title, state.metadata
         summaries = {}
@@ -80,7 +81,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             if metadata is None
             else self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key)),
             summaries=summaries,
-            variables=_sorted([self._variables.plain(row) for row in state.variables]),
+            variables=_sorted(self._variables.checked_scopes(state.variables, now)),
         )
 
     @storage_program
@@ -112,6 +113,10 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @storage_program
     def restore_session(self, state: SessionState, now: float) -> Program[bool]:
         key = state.key
+        variables: list[VariableRow] = []
+        for scope, own in by_scope(state.variables).items():
+            change, rows = yield from self._variables.restoring(scope, own, now, NO_HEAD)
+            variables += [*rows, *self._variables.head_rows(self._variables.cipher.scope(scope), change, now)]
         sealed = state._replace(
             key=self._key(key),
             title=self._seal_optional(state.title, "title", *names_of(key)),
@@ -122,7 +127,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
                 )
                 for agent, one in state.summaries.items()
             },
-            variables=[self._variables.sealed(row) for row in state.variables],
+            variables=variables,
         )
         created = yield from self._inner.restore_session(sealed, now)
         stored = yield from self._heads.head(self._key(key), now)
@@ -158,11 +163,23 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @as_inner
     def variables(self, tenant: str, user_id: str | None, now: float) -> Program[list[VariableRow]]:
         rows = yield from self._inner.variables(tenant, self._user(user_id), now)
-        return _sorted([self._variables.plain(row) for row in rows])
+        return _sorted(self._variables.checked_scopes(rows, now))
 
-    @as_inner
+    @storage_program
     def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
-        return (yield from self._inner.restore_variables(tenant, [self._variables.sealed(row) for row in rows], now))
+        restored = 0
+        for scope, own in by_scope(rows).items():
+            table, cipher = self._backend.inner.variables, self._variables.cipher
+            sealed_scope = cipher.scope(scope)
+            stored = yield from table.read(sealed_scope, [cipher.name(row.name) for row in own], now)
+            known = {row.name for row in stored if row.scope == sealed_scope}
+            new = [row for row in own if cipher.name(row.name) not in known]
+            if new:  # the head is first, so that an interrupted restoration can be continued
+                change, sealed = yield from self._variables.restoring(scope, new, now)
+                yield from table.set(sealed_scope, (), now, head=change.head)
+                self._variables.keep(scope, change)
+                restored += yield from self._inner.restore_variables(tenant, sealed, now)
+        return restored
 
     # Items
 

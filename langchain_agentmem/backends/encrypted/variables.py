@@ -1,92 +1,90 @@
-"""The encrypted variable table."""
+"""The encrypted variable table.
+
+Each scope with variables has a head, which says what variables there must be; see
+`langchain_agentmem.backends.encrypted.variable_heads`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from langchain_agentmem.backends.contract import (
     KEEP_EXPIRY,
+    ScopeHead,
     SessionUse,
+    TransferTable,
     VariablePut,
     VariableRow,
     VariableScope,
     VariableTable,
 )
+from langchain_agentmem.backends.encrypted.item_heads import HEADS
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
+from langchain_agentmem.backends.encrypted.variable_heads import VariableGuard, refuse_head
 from langchain_agentmem.encoding.encryption import KeyRing
-from langchain_agentmem.programs import Program
-
-
-class VariableCipher(EncryptedTable[object]):
-    """Encrypts and decrypts the rows of the variable table."""
-
-    def scope(self, scope: VariableScope) -> VariableScope:
-        """Encrypt a scope."""
-        session_id = self._ring.optional_id("session", scope.session_id)
-        return VariableScope(scope.tenant, self._user(scope.user_id), session_id, self._agent(scope.agent))
-
-    def plain_scope(self, scope: VariableScope) -> VariableScope:
-        """Decrypt a scope."""
-        ring = self._ring
-        return VariableScope(
-            scope.tenant,
-            ring.optional_plain_id("user", scope.user_id),
-            ring.optional_plain_id("session", scope.session_id),
-            self._plain_agent(scope.agent),
-        )
-
-    def name(self, name: str) -> str:
-        """Encrypt the name of a variable."""
-        return self._ring.id("variable", name)
-
-    def names(self, names: Sequence[str] | None) -> list[str] | None:
-        """Encrypt the names of variables."""
-        return None if names is None else [self.name(one) for one in names]
-
-    def puts(self, scope: VariableScope, puts: Sequence[VariablePut]) -> list[VariablePut]:
-        """Encrypt variables of a scope."""
-        return [
-            put._replace(name=self.name(put.name), value=self._seal(put.value, *_place(scope, put.name)))
-            for put in puts
-        ]
-
-    def sealed(self, row: VariableRow) -> VariableRow:
-        """Encrypt a variable."""
-        value = self._seal(row.value, *_place(row.scope, row.name))
-        return row._replace(scope=self.scope(row.scope), name=self.name(row.name), value=value)
-
-    def plain(self, row: VariableRow) -> VariableRow:
-        """Decrypt a variable."""
-        scope, name = self.plain_scope(row.scope), self._ring.plain_id("variable", row.name)
-        value = self._open(f"Variable {name!r}", row.value, *_place(scope, name))
-        return row._replace(scope=scope, name=name, value=value)
+from langchain_agentmem.programs import Program, StorageProgram, storage_program
 
 
 class EncryptedVariables(EncryptedTable[VariableTable]):
-    """Implements `langchain_agentmem.backends.contract.VariableTable`."""
+    """Implements `langchain_agentmem.backends.contract.VariableTable`.
 
-    def __init__(self, inner: VariableTable, ring: KeyRing) -> None:
+    Args:
+        inner: The table that stores the encrypted data.
+        transfer: The table that reads all variables of a user.
+        ring: The keys.
+    """
+
+    def __init__(self, inner: VariableTable, transfer: TransferTable, ring: KeyRing) -> None:
         super().__init__(inner, ring)
-        self._cipher = VariableCipher(inner, ring)
+        self._transfer = transfer
+        self.guard = VariableGuard(inner, ring)
 
-    @as_inner
     def set(
-        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+        self,
+        scope: VariableScope,
+        puts: Sequence[VariablePut],
+        now: float,
+        use: SessionUse = KEEP_EXPIRY,
+        head: ScopeHead | None = None,
     ) -> Program[None]:
-        yield from self._inner.set(self._cipher.scope(scope), self._cipher.puts(scope, puts), now, use)
+        def begin() -> Program[None]:
+            refuse_head(head)
+            change = yield from self.guard.setting(scope, puts, now)
+            yield from self._inner.set(self.guard.cipher.scope(scope), change.puts, now, use, change.head)
+            self.guard.keep(scope, change)
+
+        # It is one conditional statement, perhaps after a read, so it needs no transaction.
+        return cast("Program[None]", StorageProgram("set", begin, single=True))
 
     @as_inner
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
-        rows = yield from self._inner.read(self._cipher.scope(scope), self._cipher.names(names), now)
-        return [self._cipher.plain(row) for row in rows]
+        wanted = None if names is None else [*map(self.guard.cipher.name, names), HEADS]
+        rows = yield from self._inner.read(self.guard.cipher.scope(scope), wanted, now)
+        return self.guard.checked(scope.ranked, rows, names, now)
 
-    @as_inner
-    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
-        return (yield from self._inner.remove(self._cipher.scope(scope), self._cipher.names(names), now))
+    def remove(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
+        def begin() -> Program[int]:
+            sealed = self.guard.cipher.scope(scope)
+            refuse_head(head)
+            if names is None:
+                removed = yield from self._inner.remove(sealed, None, now)
+                self.guard.forget(scope)
+                return max(0, removed - 1)  # the head has not expired if one of the variables has not
+            change = yield from self.guard.removing(scope, names, now)
+            removed = yield from self._inner.remove(sealed, [*map(self.guard.cipher.name, names)], now, change.head)
+            self.guard.keep(scope, change)
+            return removed
 
-    @as_inner
+        return cast("Program[int]", StorageProgram("remove", begin, single=True))
+
+    @storage_program
     def forget(self, tenant: str, user_id: str, now: float) -> Program[int]:
-        return (yield from self._inner.forget(tenant, self._user(user_id), now))
+        rows = yield from self._transfer.variables(tenant, self._user(user_id), 0.0)
+        removed = yield from self._inner.forget(tenant, self._user(user_id), now)
+        return max(0, removed - sum(row.name == HEADS for row in rows))
 
     @as_inner
     def users(self, tenant: str, now: float) -> Program[list[str]]:
@@ -95,8 +93,3 @@ class EncryptedVariables(EncryptedTable[VariableTable]):
     @as_inner
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         return (yield from self._inner.sweep(tenant, now, limit))
-
-
-def _place(scope: VariableScope, name: str) -> list[str]:
-    """Return the place of a variable's value. Empty names, which no ID is, stand for none."""
-    return ["variable", *(one or "" for one in scope), name]

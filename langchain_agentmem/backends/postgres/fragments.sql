@@ -59,9 +59,10 @@ FROM {schema}agentmem_records AS record LEFT JOIN {schema}agentmem_sessions AS s
 WHERE record.tenant = %(tenant)s AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
 
 -- living_variables --
--- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now.
+-- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now, omitted (a name; empty: none).
 FROM {schema}agentmem_variables AS variable LEFT JOIN {schema}agentmem_sessions AS session ON session.id = variable.session
 WHERE variable.tenant = %(tenant)s AND {alive:variable} AND {alive:session}
+  AND (%(omitted)s = '' OR variable.name <> %(omitted)s)
 
 -- of_living_threads --
 -- Condition: a row of a thread that has not expired. A thread that only LangGraph's own saver wrote belongs to the default tenant.

@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_agentmem.backends.contract import (
     Ending,
+    HeadChangedError,
     Opening,
     SessionActivity,
     SessionKey,
@@ -14,7 +15,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.postgres.history import listed_session, owner_digest, session_digest
 from langchain_agentmem.backends.postgres.statements import statements
-from langchain_agentmem.backends.postgres.variables import scope_digest
+from langchain_agentmem.backends.postgres.variables import head_columns, scope_digest
 from langchain_agentmem.programs import All, Execute, Fetch, Program, one_statement, storage_program
 
 
@@ -39,8 +40,11 @@ class PostgresOpenings:
             [put.name for put in opening.variables],
             [put.value for put in opening.variables],
             [put.ttl for put in opening.variables],
+            *head_columns(opening.head),
         )
-        ((metadata,),) = yield from Fetch(self._sql["open"], parameters)
+        ((metadata, is_done),) = yield from Fetch(self._sql["open"], parameters)
+        if not is_done:
+            raise HeadChangedError
         return None if metadata is None else str(metadata)
 
     @one_statement

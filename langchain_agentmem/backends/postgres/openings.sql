@@ -1,11 +1,13 @@
 The statements of the openings of sessions. `fragments.sql` explains the names in braces.
 
 -- open --
--- Open a session, set variables of it, and return its metadata. Parameters: place (the digest of the session's key), owner (the
+-- Open a session, and set variables of it. Return its metadata, and false if the head of the variables changed. Parameters: place (the digest of the session's key), owner (the
 -- digest of tenant and user), tenant, user_id, session_id, now, ttl, sliding, token, timeout, metadata (NULL: unchanged), ends,
--- exceptions; place (the digest of the scope of the variables), names, values, TTLs in seconds.
-SELECT {schema}agentmem_open_session(
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b::text[], %s, %b::text[], %b::text[], %s::double precision[]
+-- exceptions; place (the digest of the scope of the variables), names, values, TTLs in seconds, those of a head (see the statement
+-- `set` of variables).
+SELECT * FROM {schema}agentmem_open_session(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b::text[], %s, %b::text[], %b::text[], %s::double precision[],
+    %s, %s, %s, %s
 )
 
 -- close --

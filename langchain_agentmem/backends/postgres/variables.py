@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import (
+    KEEP_EXPIRY,
+    HeadChangedError,
+    ScopeHead,
+    SessionUse,
+    VariablePut,
+    VariableRow,
+    VariableScope,
+)
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.history import owner_digest, session_digest
 from langchain_agentmem.backends.postgres.statements import Blobs, Texts, statements
@@ -19,7 +27,12 @@ class PostgresVariables:
 
     @one_statement
     def set(
-        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+        self,
+        scope: VariableScope,
+        puts: Sequence[VariablePut],
+        now: float,
+        use: SessionUse = KEEP_EXPIRY,
+        head: ScopeHead | None = None,
     ) -> Program[None]:
         parameters = (
             *(scope_digest(scope), _session(scope), owner_digest(scope.tenant, scope.user_id), scope.tenant),
@@ -28,8 +41,11 @@ class PostgresVariables:
             [put.value for put in puts],
             [put.ttl for put in puts],
             *(now, use.ttl, use.sliding),
+            *head_columns(head),
         )
-        yield from Fetch(self._sql["set"], parameters)
+        ((is_done,),) = yield from Fetch(self._sql["set"], parameters)
+        if not is_done:
+            raise HeadChangedError
 
     @one_statement
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
@@ -39,9 +55,19 @@ class PostgresVariables:
         return [VariableRow(scopes[bytes(place)], *row) for place, *row in rows]
 
     @one_statement
-    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
-        parameters = (scope_digest(scope), _session(scope), None if names is None else list(names), now)
+    def remove(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
+        parameters = (
+            scope_digest(scope),
+            _session(scope),
+            None if names is None else list(names),
+            now,
+            *head_columns(head),
+        )
         ((removed,),) = yield from Fetch(self._sql["remove"], parameters)
+        if removed is None:
+            raise HeadChangedError
         return int(removed)
 
     @one_statement
@@ -60,6 +86,14 @@ class PostgresVariables:
 def scope_digest(scope: VariableScope) -> bytes:
     """Return the digest that identifies a scope."""
     return digest_of_ids(scope.tenant, scope.user_id or "", scope.session_id or "", scope.agent or "")
+
+
+def head_columns(head: ScopeHead | None) -> tuple[str | None, str | None, str | None, float | None]:
+    """Return the name of a head, its expected value, its new value, and its TTL; None for none."""
+    if head is None:
+        return None, None, None, None
+    put = head.put
+    return (head.name, head.expected, None, None) if put is None else (head.name, head.expected, put.value, put.ttl)
 
 
 def _session(scope: VariableScope) -> bytes | None:

@@ -2,9 +2,10 @@ The statements of the variable table. `fragments.sql` explains the names in brac
 
 -- set --
 -- Set variables of one scope. Parameters: place (the digest of the scope), place of the session (NULL: none), owner, tenant,
--- user_id, session_id (NULL: none), agent; names, values, TTLs in seconds; now, TTL of the session, sliding.
+-- user_id, session_id (NULL: none), agent; names, values, TTLs in seconds; now, TTL of the session, sliding; those of a head (NULL:
+-- none): its name, expected value (NULL: there is none), new value (NULL: delete it), TTL in seconds.
 SELECT {schema}agentmem_set_variables(
-    %s, %s, %s, %s, %s, %s, %s, %b::text[], %b::text[], %s::double precision[], %s, %s, %s
+    %s, %s, %s, %s, %s, %s, %s, %b::text[], %b::text[], %s::double precision[], %s, %s, %s, %s, %s, %s, %s
 )
 
 -- read --
@@ -13,8 +14,8 @@ SELECT * FROM {schema}agentmem_read_variables(%(places)s::bytea[], %(names)s::te
 
 -- remove --
 -- Delete variables of one scope, and return the number of those that had not expired. Parameters: place, place of the session
--- (NULL: none), names (NULL: all), now.
-SELECT {schema}agentmem_remove_variables(%s, %s, %b::text[], %s)
+-- (NULL: none), names (NULL: all), now, those of a head as for `set`.
+SELECT {schema}agentmem_remove_variables(%s, %s, %b::text[], %s, %s, %s, %s, %s)
 
 -- forget --
 -- Delete the variables of a user outside of sessions. Parameter: owner.

@@ -55,6 +55,11 @@ local function is_alive(expires, now)
   return at == 0 or at > now
 end
 
+-- Return true if the variable in a field of a hash has a name.
+local function is_named(field, name)
+  return name ~= '' and string.sub(field, -#name - 1) == '\0' .. name
+end
+
 -- Return the number of the period in which an expiry time falls, by the ends of the first three: 1 to 3, 4 for later, 5 for never.
 local function period_of(expires, ends)
   local at = tonumber(expires or 0)

@@ -326,10 +326,10 @@ class RedisMessages:
 
     def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
         """Count the sessions, and what they contain."""
-        times = [optional(query.now), *map(optional, query.ends)]
+        arguments = [optional(query.now), *map(optional, query.ends), query.omitted]
 
         def of_user(user: str, sessions: Sequence[str]) -> Program[None]:
-            steps = [invoke("tally", SessionKey(query.tenant, user or None, one), times) for one in sessions]
+            steps = [invoke("tally", SessionKey(query.tenant, user or None, one), arguments) for one in sessions]
             for period, messages, summaries, records, variables, agents in filter(None, (yield from InvokeAll(steps))):
                 counts = {"sessions": 1, "messages": messages, "summaries": summaries, "records": records}
                 for name, number in {**counts, "variables": sum(variables)}.items():

@@ -9,6 +9,7 @@ import ormsgpack
 
 from langchain_agentmem.backends.contract import (
     Ending,
+    HeadChangedError,
     Opening,
     SessionActivity,
     SessionKey,
@@ -30,6 +31,9 @@ from langchain_agentmem.backends.redis.session_keys import (
 from langchain_agentmem.backends.redis.variables import schedule_steps, written_arguments
 from langchain_agentmem.programs import Program, storage_program
 
+_HEAD_CHANGED = -1
+"""The result of the script `open` if the head of the variables is not the expected one."""
+
 
 class RedisOpenings:
     """Openings on Redis. See `langchain_agentmem.backends.contract.OpeningTable`."""
@@ -41,13 +45,15 @@ class RedisOpenings:
         if opening.timeout is not None:
             steps.append(indexes.schedule(check_schedule(key.tenant), identity_of(key), now + opening.timeout))
         scope = VariableScope(*key)
-        steps += schedule_steps(scope, opening.variables, now)
+        steps += schedule_steps(scope, opening.variables, now, opening.head)
         arguments = (
             *(optional(now), identity_of(key), optional(opening.ttl), int(opening.sliding), opening.token),
             *(optional(opening.timeout), opening.metadata or "", *_ending(opening.ending)),
-            *written_arguments(scope, opening.variables),
+            *written_arguments(scope, opening.variables, opening.head),
         )
         *_, metadata = yield from InvokeAll([*steps, invoke("open", key, arguments)])
+        if metadata == _HEAD_CHANGED:
+            raise HeadChangedError
         return None if metadata is None else str(metadata.decode())
 
     @storage_program

@@ -202,7 +202,7 @@ return {messages, records}
 -- Count what the session contains. Return nothing if it does not exist; otherwise the period in which it expires, the numbers of
 -- messages, summaries and records, the numbers of variables by period, and the agents.
 -- KEYS: the keys of the session.
--- ARGV: now, the ends of the periods.
+-- ARGV: now, the ends of the periods, the name of variables that are not counted ('' for none).
 local now, ends = tonumber(ARGV[1]), ends_from(2)
 if call('EXISTS', SESSION) == 0 or not session_is_alive(now) then return {} end
 local state, summaries, records, variables = call('HMGET', SESSION, 'expires', 'count'), 0, 0, {0, 0, 0, 0, 0}
@@ -224,7 +224,7 @@ for names, count in pairs(records_by_names()) do
 end
 for _, field in ipairs(call('HKEYS', VARIABLES)) do
   local expires = select(3, struct.unpack('>ddd', call('HGET', VARIABLES, field)))
-  if is_alive(expires, now) then
+  if is_alive(expires, now) and not is_named(field, ARGV[5]) then
     local period = math.min(period_of(expires, ends), period_of(state[1], ends))
     variables[period] = variables[period] + 1
     use(string.match(field, '^(%Z*)'))

@@ -19,6 +19,22 @@ local function write_variables(hash, agent, now, from)
   for at = from, ARGC, 3 do write_variable(hash, agent, ARGV[at], ARGV[at + 1], now, tonumber(ARGV[at + 2])) end
 end
 
+-- Replace or delete the head of a scope: the arguments from a position on are its name (empty: change nothing), expected value ('' for
+-- none), new value ('' to delete it) and TTL ('' for none). Return false, and change nothing, if it is not the expected one.
+local function swap_head(hash, agent, now, from)
+  if ARGV[from] == '' then return true end
+  local field = agent .. '\0' .. ARGV[from]
+  local known, value = call('HGET', hash, field), ''
+  if known and is_alive(select(3, struct.unpack('>ddd', known)), now) then value = string.sub(known, 25) end
+  if value ~= ARGV[from + 1] then return false end
+  if ARGV[from + 2] == '' then
+    call('HDEL', hash, field)
+  else
+    write_variable(hash, agent, ARGV[from], ARGV[from + 2], now, tonumber(ARGV[from + 3]))
+  end
+  return true
+end
+
 -- Return the fields of an agent that are in the hash, or those with the names in the arguments from a position on.
 local function fields_of(hash, agent, every, from)
   local found, prefix = {}, agent .. '\0'
@@ -38,10 +54,12 @@ local function scope_is_alive(now)
 end
 
 -- set --
--- Set variables.
+-- Set variables. Return 0, and change nothing, if the head changed.
 -- KEYS: the hash.
--- ARGV: now, agent, then for each variable: name, JSON text, ttl ('' for none).
-write_variables(KEYS[1], ARGV[2], tonumber(ARGV[1]), 3)
+-- ARGV: now, agent, those of `swap_head`, then for each variable: name, JSON text, ttl ('' for none).
+if not swap_head(KEYS[1], ARGV[2], tonumber(ARGV[1]), 3) then return 0 end
+write_variables(KEYS[1], ARGV[2], tonumber(ARGV[1]), 7)
+return 1
 
 -- read --
 -- Return the expiry of the session, and the living variables: pairs of a field and a value.
@@ -61,12 +79,13 @@ end
 return {KEYS[2] and call('HGET', KEYS[2], 'expires') or '', found}
 
 -- remove --
--- Delete variables. Return the number of those that had not expired, and the number of remaining ones.
+-- Delete variables. Return the number of those that had not expired (-1: the head changed), and the number of remaining ones.
 -- KEYS: the hash, and for a session the key `session`.
--- ARGV: now, 1 for all variables, agent, names.
+-- ARGV: now, 1 for all variables, agent, those of `swap_head`, names.
 local now, removed = tonumber(ARGV[1]), 0
 if not scope_is_alive(now) then return {0, 1} end
-for _, field in ipairs(fields_of(KEYS[1], ARGV[3], ARGV[2] == '1', 4)) do
+if not swap_head(KEYS[1], ARGV[3], now, 4) then return {-1, 1} end
+for _, field in ipairs(fields_of(KEYS[1], ARGV[3], ARGV[2] == '1', 8)) do
   local value = call('HGET', KEYS[1], field)
   if value then
     if is_alive(select(3, struct.unpack('>ddd', value)), now) then removed = removed + 1 end
@@ -111,11 +130,11 @@ return {removed, call('HLEN', KEYS[1]), following and string.format('%.17g', fol
 -- tally --
 -- Count variables by period. Return the numbers, and the agents.
 -- KEYS: the hash.
--- ARGV: now, the ends of the periods.
+-- ARGV: now, the ends of the periods, the name of variables that are not counted ('' for none).
 local now, ends, counts, agents, seen = tonumber(ARGV[1]), ends_from(2), {0, 0, 0, 0, 0}, {}, {}
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local expires = select(3, struct.unpack('>ddd', call('HGET', KEYS[1], field)))
-  if is_alive(expires, now) then
+  if is_alive(expires, now) and not is_named(field, ARGV[5]) then
     local period, agent = period_of(expires, ends), string.match(field, '^(%Z*)')
     counts[period] = counts[period] + 1
     if not seen[agent] then

@@ -11,6 +11,8 @@ import ormsgpack
 
 from langchain_agentmem.backends.contract import (
     KEEP_EXPIRY,
+    HeadChangedError,
+    ScopeHead,
     SessionUse,
     StatisticsQuery,
     Tally,
@@ -35,6 +37,8 @@ LUA = load_scripts("variables.lua", "variables")
 _HGET, _HMGET = command("HGET", "variables"), command("HMGET", "variables")
 
 _TIMES = struct.Struct(">ddd")
+_HEAD_CHANGED = -1
+"""The result of the script `remove` if the head of the scope is not the expected one."""
 
 
 class RedisVariables:
@@ -42,11 +46,18 @@ class RedisVariables:
 
     @storage_program
     def set(
-        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+        self,
+        scope: VariableScope,
+        puts: Sequence[VariablePut],
+        now: float,
+        use: SessionUse = KEEP_EXPIRY,
+        head: ScopeHead | None = None,
     ) -> Program[None]:
         session = scope.session
         steps = [] if session is None else listed(session, now, use.ttl)
-        yield from InvokeAll([*steps, *set_steps(scope, puts, now, use)])
+        *_, is_done = yield from InvokeAll([*steps, *_set_steps(scope, puts, now, use, head)])
+        if not is_done:
+            raise HeadChangedError
 
     @storage_program
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
@@ -68,9 +79,14 @@ class RedisVariables:
         ]
 
     @storage_program
-    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
-        arguments = (optional(now), int(names is None), scope.agent or "", *(names or ()))
-        removed, left = yield from Invoke(LUA["remove"], hash_keys(scope), arguments)
+    def remove(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
+        arguments = (optional(now), int(names is None), scope.agent or "", *_head_arguments(head), *(names or ()))
+        steps = schedule_steps(scope, (), now, head)
+        *_, (removed, left) = yield from InvokeAll([*steps, Invoke(LUA["remove"], hash_keys(scope), arguments)])
+        if removed == _HEAD_CHANGED:
+            raise HeadChangedError
         if not left:
             yield from InvokeAll(delisted_steps(scope, now))
         return int(removed)
@@ -114,7 +130,7 @@ class RedisVariables:
 
     @staticmethod
     def _tally(query: StatisticsQuery, tally: Tally, scopes: Iterable[VariableScope]) -> Program[None]:
-        several, times = list(scopes), [optional(query.now), *map(optional, query.ends)]
+        several, times = list(scopes), [optional(query.now), *map(optional, query.ends), query.omitted]
         answers = yield from InvokeAll([Invoke(LUA["tally"], hash_keys(scope), times) for scope in several])
         for scope, (numbers, agents) in zip(several, answers, strict=True):
             if sum(numbers):
@@ -151,16 +167,19 @@ def _read_named(
     return rows
 
 
-def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse) -> list[Invoke]:
-    """Return the calls that set variables. The session of the scope is listed already.
+def _set_steps(
+    scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse, head: ScopeHead | None
+) -> list[Invoke]:
+    """Return the calls that set variables; the last returns 0 if the head changed. The session is listed already.
 
     Args:
         scope: The scope.
         puts: The variables.
         now: The current time.
         use: How this extends the life of the session.
+        head: A change of the head of the scope.
     """
-    steps, written = schedule_steps(scope, puts, now), written_arguments(scope, puts)
+    steps, written = schedule_steps(scope, puts, now, head), written_arguments(scope, puts, head)
     session = scope.session
     if session is not None:
         arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
@@ -172,18 +191,30 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
     return [*steps, Invoke(LUA["set"], hash_keys(scope), (optional(now), *written))]
 
 
-def schedule_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float) -> list[Invoke]:
-    """Return the calls that schedule the expiry of variables, which come before the one that sets them."""
-    ttls = [put.ttl for put in puts if put.ttl is not None]
+def schedule_steps(
+    scope: VariableScope, puts: Sequence[VariablePut], now: float, head: ScopeHead | None
+) -> list[Invoke]:
+    """Return the calls that schedule the expiry of variables and their head, which come before the one that sets them."""
+    of_head = () if head is None or head.put is None else (head.put,)
+    ttls = [put.ttl for put in (*puts, *of_head) if put.ttl is not None]
     if not ttls:
         return []
     due = now + min(ttls)
     return [indexes.schedule(variable_schedule(scope.tenant), identity_of_scope(scope), due, earliest=True)]
 
 
-def written_arguments(scope: VariableScope, puts: Sequence[VariablePut]) -> list[Any]:
-    """Return the agent and the variables, as arguments of the scripts that set them."""
-    return [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
+def written_arguments(scope: VariableScope, puts: Sequence[VariablePut], head: ScopeHead | None) -> list[Any]:
+    """Return the agent, the change of the head and the variables, as arguments of the scripts that set them."""
+    values = (one for put in puts for one in (put.name, put.value, optional(put.ttl)))
+    return [scope.agent or "", *_head_arguments(head), *values]
+
+
+def _head_arguments(head: ScopeHead | None) -> list[Any]:
+    """Return the change of a head as arguments of scripts: its name (empty: no head), expected value, new value and TTL."""
+    if head is None:
+        return ["", "", "", ""]
+    put = head.put
+    return [head.name, head.expected or "", *(("", "") if put is None else (put.value, optional(put.ttl)))]
 
 
 def restore_variable_steps(row: VariableRow, now: float) -> list[Invoke]:

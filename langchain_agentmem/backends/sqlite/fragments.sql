@@ -65,9 +65,9 @@ FROM agentmem_records AS record LEFT JOIN agentmem_sessions AS session ON sessio
 WHERE record.tenant = :tenant AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
 
 -- living_variables --
--- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now.
+-- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now, omitted (a name; empty: none).
 FROM agentmem_variables AS variable LEFT JOIN agentmem_sessions AS session ON session.id = variable.session
-WHERE variable.tenant = :tenant AND {alive:variable} AND {alive:session}
+WHERE variable.tenant = :tenant AND {alive:variable} AND {alive:session} AND (:omitted = '' OR variable.name <> :omitted)
 
 -- by_expiry --
 -- The numbers of rows that expire before some times, that expire at all, and of all rows. Parameters: hour, day, week.

@@ -57,7 +57,7 @@ class SqliteOpenings:
         }
         yield from Execute(SQL["open"], parameters)
         if opening.variables:
-            yield from SqliteVariables().set(VariableScope(*key), opening.variables, now)
+            yield from SqliteVariables().set(VariableScope(*key), opening.variables, now, head=opening.head)
         return metadata
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:

@@ -6,7 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import (
+    KEEP_EXPIRY,
+    HeadChangedError,
+    ScopeHead,
+    SessionUse,
+    VariablePut,
+    VariableRow,
+    VariableScope,
+)
 from langchain_agentmem.backends.sqlite.history import use_session
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
@@ -21,21 +29,41 @@ class SqliteVariables:
     """See `langchain_agentmem.backends.contract.VariableTable`."""
 
     def set(
-        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+        self,
+        scope: VariableScope,
+        puts: Sequence[VariablePut],
+        now: float,
+        use: SessionUse = KEEP_EXPIRY,
+        head: ScopeHead | None = None,
     ) -> Program[None]:
         session = _NO_SESSION
         if scope.session is not None:
             session, _ = yield from use_session(scope.session, now, use.ttl, use.sliding)
-        columns = (scope.tenant, scope.user_id or "", session, scope.agent or "")
+        if head is not None:
+            yield from self._swap_head(scope, session, head, now)
         named = _columns(scope, session, [put.name for put in puts])
         ((stored,),) = yield from Fetch(SQL["stored"], named)
+        yield from self._set(scope, session, puts, now)
+        if stored:
+            yield from Replaced()
+
+    def _set(self, scope: VariableScope, session: int, puts: Sequence[VariablePut], now: float) -> Program[None]:
+        columns = (scope.tenant, scope.user_id or "", session, scope.agent or "")
         rows = [
             (*columns, put.name, put.value, now, now, None if put.ttl is None else now + put.ttl, put.ttl)
             for put in puts
         ]
         yield from ExecuteMany(SQL["set"], rows)
-        if stored:
-            yield from Replaced()
+
+    def _swap_head(self, scope: VariableScope, session: int, head: ScopeHead, now: float) -> Program[None]:
+        columns = _columns(scope, session, [head.name])
+        found = yield from Fetch(SQL["head"], {**columns, "name": head.name, "now": now})
+        if (found[0][0] if found else None) != head.expected:
+            raise HeadChangedError
+        if head.put is None:
+            yield from Execute(SQL["remove"], columns)
+        else:
+            yield from self._set(scope, session, [head.put], now)
 
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
         parameters = {
@@ -53,7 +81,9 @@ class SqliteVariables:
         }
         return [VariableRow(scopes[row[:3]], *row[3:]) for row in rows]
 
-    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
+    def remove(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
         session = _NO_SESSION
         if scope.session is not None:
             parameters = {**scope._asdict(), "user_id": scope.user_id or "", "now": now}
@@ -61,6 +91,8 @@ class SqliteVariables:
             if not found:
                 return 0
             session = found[0][0]
+        if head is not None:
+            yield from self._swap_head(scope, session, head, now)
         columns = _columns(scope, session, names)
         ((expired,),) = yield from Fetch(SQL["count_expired"], {**columns, "now": now})
         removed: int = (yield from Execute(SQL["remove"], columns)) - expired

@@ -16,6 +16,11 @@ ON CONFLICT (tenant, user_id, session, agent, name) DO UPDATE SET
     updated_at = max(updated_at, excluded.updated_at),
     expires_at = max(updated_at, excluded.updated_at) + ?
 
+-- head --
+-- Return the value of a variable of a scope that has not expired. Parameters: tenant, user_id, session, agent, name, now.
+SELECT value FROM agentmem_variables
+WHERE tenant = :tenant AND user_id = :user_id AND session = :session AND agent = :agent AND name = :name AND {alive}
+
 -- read --
 -- Return the variables that a scope sees: those of its session, of its user and of all users, for its agent and for all
 -- agents. Parameters: those of `living_session`, agent, names (a JSON list; NULL: all).

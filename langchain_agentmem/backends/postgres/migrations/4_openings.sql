@@ -57,18 +57,20 @@ BEGIN
 END $$
 
 -- open_session --
--- Open a session, set variables of it, and return its metadata. Parameters: those of the statement `open`. An open session keeps the
--- longer timeout. An opening that was withdrawn before it arrived changes nothing: see `agentmem_close_session`.
+-- Open a session, and set variables of it. Return its metadata, and false if the head of the variables changed, so that none was set.
+-- Parameters: those of the statement `open`. An open session keeps the longer timeout. An opening that was withdrawn before it arrived changes nothing: see `agentmem_close_session`.
 CREATE FUNCTION agentmem_open_session(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, now_ double precision, ttl_ double precision,
     sliding_ boolean, token_ bigint, timeout_ double precision, metadata_ text, ends_ boolean, exceptions_ text[],
-    scope_ bytea, names_ text[], values_ text[], ttls_ double precision[]
-) RETURNS text LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+    scope_ bytea, names_ text[], values_ text[], ttls_ double precision[],
+    head_ text, expected_ text, value_ text, head_ttl_ double precision, OUT stored_ text, OUT is_done_ boolean
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found_ agentmem_sessions;
 BEGIN
+    is_done_ := true;
     IF NOT agentmem_take_token(token_) AND EXISTS (SELECT FROM agentmem_tokens WHERE token = token_ AND result = 0) THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
     IF found_.updated_at + found_.timeout <= now_ THEN
@@ -84,13 +86,13 @@ BEGIN
             WHEN openings = '{}' THEN timeout_
             WHEN timeout IS NOT NULL AND timeout_ IS NOT NULL THEN greatest(timeout, timeout_) END,
         metadata = coalesce(metadata_, metadata), ends = ends_, exceptions = exceptions_
-    WHERE place = place_ RETURNING metadata INTO metadata_;
+    WHERE place = place_ RETURNING metadata INTO stored_;
     IF cardinality(names_) > 0 THEN
-        PERFORM agentmem_set_variables(
-            scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true
+        is_done_ := agentmem_set_variables(
+            scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true,
+            head_, expected_, value_, head_ttl_
         );
     END IF;
-    RETURN metadata_;
 END $$
 
 -- close_session --

@@ -29,19 +29,50 @@ CREATE INDEX agentmem_variables_by_session ON agentmem_variables (session) WHERE
 -- Index the variables that expire.
 CREATE INDEX agentmem_variables_by_expiry ON agentmem_variables (tenant, expires_at) WHERE expires_at IS NOT NULL
 
+-- replace_head --
+-- Replace or delete the head of a scope, which exists; return false if it is not the expected one. Parameters: place, those of a
+-- head in the statement `set`, now.
+CREATE FUNCTION agentmem_replace_head(
+    place_ bytea, head_ text, expected_ text, value_ text, ttl_ double precision, now_ double precision
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF value_ IS NULL THEN
+        DELETE FROM agentmem_variables WHERE place = place_ AND name = head_ AND value = expected_ AND {alive};
+    ELSE
+        UPDATE agentmem_variables
+        SET value = value_, updated_at = greatest(updated_at, now_), expires_at = greatest(updated_at, now_) + ttl_
+        WHERE place = place_ AND name = head_ AND value = expected_ AND {alive};
+    END IF;
+    RETURN FOUND;
+END $$
+
 -- set_variables --
--- Set variables of one scope. Parameters: those of the statement `set`. Every transaction locks the session first, and then the
--- variables by their names, so that no deadlock arises.
+-- Set variables of one scope; return false if the head is not the expected one. Parameters: those of the statement `set`. Every
+-- transaction locks the session first, then the head, and then the variables by their names, so that no deadlock arises.
 CREATE FUNCTION agentmem_set_variables(
     place_ bytea, session_place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, agent_ text,
     names_ text[], values_ text[], ttls_ double precision[], now_ double precision,
-    ttl_ double precision, sliding_ boolean
-) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+    ttl_ double precision, sliding_ boolean,
+    head_ text, expected_ text, value_ text, head_ttl_ double precision
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     used_ bigint;
 BEGIN
     IF session_ IS NOT NULL THEN
         used_ := agentmem_use_session(session_place_, owner_, tenant_, user_, session_, now_, ttl_, sliding_);
+    END IF;
+    IF head_ IS NOT NULL AND expected_ IS NULL THEN
+        INSERT INTO agentmem_variables AS known
+            (place, name, owner, tenant, user_id, session, agent, value, created_at, updated_at, expires_at)
+        VALUES (place_, head_, owner_, tenant_, user_, used_, agent_, value_, now_, now_, now_ + head_ttl_)
+        ON CONFLICT (place, name) DO UPDATE SET
+            value = excluded.value, created_at = now_, updated_at = now_, expires_at = excluded.expires_at
+        WHERE known.expires_at <= now_;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+    ELSIF head_ IS NOT NULL AND NOT agentmem_replace_head(place_, head_, expected_, value_, head_ttl_, now_) THEN
+        RETURN false;
     END IF;
     INSERT INTO agentmem_variables AS known
         (place, name, owner, tenant, user_id, session, agent, value, created_at, updated_at, expires_at)
@@ -52,6 +83,7 @@ BEGIN
         created_at = CASE WHEN known.expires_at <= now_ THEN now_ ELSE known.created_at END,
         updated_at = greatest(known.updated_at, now_),
         expires_at = greatest(known.updated_at, now_) + (excluded.expires_at - now_);
+    RETURN true;
 END $$
 
 -- read_variables --
@@ -71,10 +103,11 @@ BEGIN
 END $$
 
 -- remove_variables --
--- Delete variables of one scope, and return the number of those that had not expired. Parameters: those of the statement
--- `remove`.
+-- Delete variables of one scope, and return the number of those that had not expired; NULL if the head is not the expected one.
+-- Parameters: those of the statement `remove`.
 CREATE FUNCTION agentmem_remove_variables(
-    place_ bytea, session_place_ bytea, names_ text[], now_ double precision
+    place_ bytea, session_place_ bytea, names_ text[], now_ double precision,
+    head_ text, expected_ text, value_ text, head_ttl_ double precision
 ) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     session_ bigint;
@@ -85,6 +118,9 @@ BEGIN
         IF NOT FOUND THEN
             RETURN 0;
         END IF;
+    END IF;
+    IF head_ IS NOT NULL AND NOT agentmem_replace_head(place_, head_, expected_, value_, head_ttl_, now_) THEN
+        RETURN NULL;
     END IF;
     WITH locked AS MATERIALIZED (
         SELECT name FROM agentmem_variables WHERE place = place_ AND (names_ IS NULL OR name = ANY (names_))
