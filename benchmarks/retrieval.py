@@ -12,7 +12,9 @@ the first 5 and 10 results, and the time of a search without the embedding model
     python locomo_bench.py --system benchmarks/retrieval.py:SqliteMemory
 
 Classes: `SqliteMemory`, `PostgresMemory`, `RedisMemory`; `SqliteWords`, `PostgresWords`, `RedisWords`, without embeddings;
-`Bm25Alone`; and `CosineAlone`, LangGraph's `InMemoryStore` with the same embeddings. The servers are those of the tests.
+`SqliteItems`, `PostgresItems`, `RedisItems` and `SqliteItemWords`, `PostgresItemWords`, `RedisItemWords`, where each turn is
+an item of the store; `Bm25Alone`; and `CosineAlone`, LangGraph's `InMemoryStore` with the same embeddings. The servers are
+those of the tests.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.store.base import PutOp
 from langgraph.store.memory import InMemoryStore
 
 from langchain_agentmem import AgentMemory
@@ -150,6 +153,53 @@ class RedisWords(RedisMemory):
     embedded = False
 
 
+class Items(Memory):
+    """A conversation in the store: each turn is an item."""
+
+    def add(self, turns: Sequence[Turn]) -> None:
+        ops = [PutOp(("turns", self.user_id), id_, {"text": text}) for id_, text, _ in turns]
+        self.memory.store.batch(ops)
+
+    def search(self, query: str, k: int) -> list[str]:
+        return [item.key for item in self.memory.store.search(("turns", self.user_id), query=query, limit=k)]
+
+
+class SqliteItems(Items):
+    """On SQLite."""
+
+    url = staticmethod(sqlite_url)
+
+
+class PostgresItems(Items):
+    """On Postgres."""
+
+    url = staticmethod(postgres_url)
+
+
+class RedisItems(Items):
+    """On Redis."""
+
+    url = staticmethod(redis_url)
+
+
+class SqliteItemWords(SqliteItems):
+    """On SQLite, by words alone."""
+
+    embedded = False
+
+
+class PostgresItemWords(PostgresItems):
+    """On Postgres, by words alone."""
+
+    embedded = False
+
+
+class RedisItemWords(RedisItems):
+    """On Redis, by words alone."""
+
+    embedded = False
+
+
 class Bm25Alone:
     """BM25 (k1 = 1.2, b = 0.75) of the words of each message."""
 
@@ -188,6 +238,8 @@ def moment(meta: dict[str, Any]) -> str:
 SYSTEMS = [
     *(Bm25Alone, CosineAlone, SqliteWords, PostgresWords, RedisWords),
     *(SqliteMemory, PostgresMemory, RedisMemory),
+    *(SqliteItemWords, PostgresItemWords, RedisItemWords),
+    *(SqliteItems, PostgresItems, RedisItems),
 ]
 
 
@@ -208,7 +260,7 @@ def measure(harness: Any, system: type, conversations: Sequence[Any], embed: Cal
     for one in running:
         getattr(one, "close", lambda: None)()
     five, ten = (statistics.mean(one[name] for one in found) for name in ("recall@5", "recall@10"))
-    return f"{system.__name__:<16}{five:>10.4f}{ten:>11.4f}{statistics.median(times) * 1e3:>9.1f}"
+    return f"{system.__name__:<18}{five:>10.4f}{ten:>11.4f}{statistics.median(times) * 1e3:>9.1f}"
 
 
 def main() -> None:
@@ -223,7 +275,7 @@ def main() -> None:
     embed = harness.Embedder()
     for name in args.data:
         conversations = harness.load(args.harness / name)
-        print(f"{name:<16}{'recall@5':>10}{'recall@10':>11}{'ms':>9}")
+        print(f"{name:<18}{'recall@5':>10}{'recall@10':>11}{'ms':>9}")
         for system in SYSTEMS:
             if system.__name__ in args.systems:
                 print(measure(harness, system, conversations, embed), flush=True)

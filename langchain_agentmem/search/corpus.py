@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_FEW = 16
+"""If one row of this number is alive, or fewer, it is faster to read only these rows of the vectors."""
+
 _FLOAT_BYTES = 4
 _WORD_BYTES = 4
 
@@ -144,6 +147,29 @@ class BuiltCorpus:
         if self._trust is None:
             self._trust = measure(self)
         return self._trust
+
+
+def products(corpus: Corpus, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the product of the vector of each text with a vector, the greatest one if a text has several.
+
+    Args:
+        corpus: The corpus. If it has vectors, but few of its rows are alive, the products of other rows are not computed.
+        vector: The vector.
+    """
+    import numpy as np
+
+    assert corpus.vectors is not None
+    if corpus.owner is None:
+        rows = np.flatnonzero(corpus.alive)
+        if len(rows) * _FEW > corpus.size:
+            every: NDArray[np.float32] = corpus.vectors @ vector
+            return every
+        found = np.zeros(corpus.size, dtype=np.float32)
+        found[rows] = corpus.vectors[rows] @ vector
+        return found
+    best = np.full(corpus.size, -np.inf, dtype=np.float32)
+    np.maximum.at(best, corpus.owner, corpus.vectors @ vector)
+    return best
 
 
 def links(

@@ -3,7 +3,8 @@
 1. Words: BM25. The count of a word is divided by the length of the text that contains it. A message also has words of the two
    messages before it and the two after it, and of its date, with less weight; long messages take less.
 2. Vectors: the cosine similarity, averaged with that of the messages before and after. A text scores by how many standard
-   deviations it is more similar than the average text.
+   deviations it is more similar than the average text. Items of a store have no neighbours. What they have in common does not
+   count: the similarity of an item to the average item is subtracted.
 3. The score is the sum of both. Vectors count as far as they can be trusted (`langchain_agentmem.search.trust`).
 4. Messages by another speaker than one that the query names lose a part of their score. Texts that contain all words of the
    query in order, with stop words only between them, come first.
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_agentmem.search.corpus import Corpus
+from langchain_agentmem.search.corpus import Corpus, products
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.statistics import Statistics
 from langchain_agentmem.search.trust import trust_in
@@ -28,13 +29,13 @@ from langchain_agentmem.search.weights import (
     AVERAGE,
     BEFORE,
     DATE,
-    DENSE,
     DEVIATION,
     EXACT,
-    K1,
+    ITEMS,
     LEAST_DEVIATION,
     LEAST_TRUST,
     MAX_WORDS,
+    MESSAGES,
     OTHER_SPEAKER,
     TIMED,
     rarity_of,
@@ -79,13 +80,14 @@ class Ranker:
     Args:
         corpus: The texts.
         query: The query.
-        dates: If true, a text is found by the words of its date. Default: True.
+        items: If true, the texts are items of a store: they have no neighbours, and their dates say nothing. Default: False.
     """
 
-    def __init__(self, corpus: Corpus, query: Query, *, dates: bool = True) -> None:
+    def __init__(self, corpus: Corpus, query: Query, *, items: bool = False) -> None:
         self._corpus = corpus
         self._query = query
-        self._dates = dates
+        self._weights = ITEMS if items else MESSAGES
+        self._are_items = items
         self._statistics = Statistics.of(corpus)
         self._size, self._speakers = self._statistics.size, self._statistics.speakers
 
@@ -126,10 +128,11 @@ class Ranker:
         similarity = None if vector is None else self._similarities(vector)
         score, weight = words, 1.0
         if similarity is not None:
-            trust = max(LEAST_TRUST, self._corpus.trust(trust_in))
+            trust = self._weights.dense * max(LEAST_TRUST, self._corpus.trust(trust_in))
+            compared = similarity - self._statistics.common if self._are_items else similarity
             # If no text contains a word of the query, the vectors alone make up the score.
-            score, weight = self._dense(similarity), float(words.any()) + DENSE * trust
-            score *= np.float32(DENSE * trust)
+            score, weight = self._dense(compared), float(words.any()) + trust
+            score *= np.float32(trust)
             score += words
         score = self._with_speakers(score)
         score *= np.float32(1 / weight)
@@ -168,17 +171,18 @@ class Ranker:
         """Return the word scores: BM25 over the words of a text, those near it and those of its date. The best is 1."""
         import numpy as np
 
-        size, known = self._corpus.size, self._statistics
+        size, known, k1 = self._corpus.size, self._statistics, self._weights.k1
+        norms = known.norms_of(self._weights.b)
         score, found, scratch = np.zeros((3, size), dtype=np.float32)
         for holders, number, rows, counts in self._wanted:
-            weight = np.float32(rarity_of(self._size, holders) * (K1 + 1))
-            often = counts.astype(np.float32) / known.norms[rows]
+            weight = np.float32(rarity_of(self._size, holders) * (k1 + 1))
+            often = counts.astype(np.float32) / norms[rows]
             dated = self._dated(number)
             if len(rows) * _COMMON > size:
                 total = known.with_context(rows, often)
                 if dated is not None:
                     total[dated] += np.float32(DATE)
-                np.add(total, np.float32(K1), out=scratch)
+                np.add(total, np.float32(k1), out=scratch)
                 total /= scratch
                 total *= weight
                 score += total
@@ -194,7 +198,7 @@ class Ranker:
             # A row that is touched twice gets the same sum twice: it is assigned, not added.
             every = np.concatenate(touched)
             total = found[every]
-            score[every] += weight * (total / (total + np.float32(K1)))
+            score[every] += weight * (total / (total + np.float32(k1)))
             found[every] = 0
         score[known.empty] = 0  # a text without words is not found by those near it
         if self._speakers:
@@ -237,7 +241,7 @@ class Ranker:
         """Return the rows whose date has a word; None if no date has it."""
         import numpy as np
 
-        part = (_date_words(self._query.language).get(number) or self._year(number)) if self._dates else None
+        part = (_date_words(self._query.language).get(number) or self._year(number)) if not self._are_items else None
         if part is None:
             return None
         kind, value = part
@@ -258,11 +262,7 @@ class Ranker:
         query = np.frombuffer(vector, dtype="<f4")
         if corpus.vectors is None or corpus.vectors.shape[1] != len(query):
             return None
-        found: NDArray[np.float32] = corpus.vectors @ query
-        if corpus.owner is not None:
-            best = np.full(corpus.size, -np.inf, dtype=np.float32)
-            np.maximum.at(best, corpus.owner, found)
-            found = best
+        found = products(corpus, query)
         has_vector = self._statistics.has_vector
         if has_vector is not None:
             found[~has_vector] = np.nan

@@ -9,8 +9,17 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.search.corpus import Corpus
-from langchain_agentmem.search.weights import AFTER, BEFORE, SHORT, SIMILAR, SPEAKER_SHARE, norms, size_and_mean
+from langchain_agentmem.search.corpus import Corpus, products
+from langchain_agentmem.search.weights import (
+    AFTER,
+    BEFORE,
+    FEW_ITEMS,
+    SHORT,
+    SIMILAR,
+    SPEAKER_SHARE,
+    norms,
+    size_and_mean,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +80,7 @@ class Statistics:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
         self.size, self.mean = size_and_mean(corpus)
+        self._norms: dict[float, NDArray[np.float32]] = {}
 
     @classmethod
     def of(cls, corpus: Corpus) -> Statistics:
@@ -85,12 +95,18 @@ class Statistics:
         statistics: Statistics = found
         return statistics
 
-    @cached_property
-    def norms(self) -> NDArray[np.float32]:
-        """What the counts of words in each text are divided by."""
+    def norms_of(self, b: float) -> NDArray[np.float32]:
+        """Return what the counts of words in each text are divided by.
+
+        Args:
+            b: How much the length of a text counts; see `langchain_agentmem.search.weights.Weights`.
+        """
         import numpy as np
 
-        return norms(self._corpus.lengths, self.mean).astype(np.float32)
+        found = self._norms.get(b)
+        if found is None:
+            found = self._norms[b] = norms(self._corpus.lengths, self.mean, b).astype(np.float32)
+        return found
 
     @cached_property
     def borrows(self) -> NDArray[np.float32]:
@@ -190,6 +206,21 @@ class Statistics:
         """True for the rows that are alive and have a vector; None if all rows are."""
         has_vector = self._corpus.has_vector & self._corpus.alive
         return None if has_vector.all() else has_vector
+
+    @cached_property
+    def common(self) -> NDArray[np.float32]:
+        """A share of the similarity of each text to the average text."""
+        import numpy as np
+
+        corpus = self._corpus
+        alive = corpus.has_vector & corpus.alive
+        counted = alive if corpus.owner is None else alive[corpus.owner]
+        count = int(np.count_nonzero(counted))
+        if corpus.vectors is None or not count:
+            return np.zeros(corpus.size, dtype=np.float32)
+        average = counted.astype(np.float32) @ corpus.vectors
+        average *= np.float32(1 / (count + FEW_ITEMS))
+        return products(corpus, average)
 
     @cached_property
     def _smoothing(self) -> tuple[NDArray[np.float32] | None, list[_Lending]]:

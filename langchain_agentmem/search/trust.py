@@ -20,7 +20,7 @@ NEIGHBOURS_STAND_OUT = (0.3, 0.7)
 """By how many standard deviations neighbours are more similar than any two texts: up to the first number the trust is 0, and
 from the second one on it is 1."""
 
-SHARING_STANDS_OUT = (0.9, 1.3)
+SHARING_STANDS_OUT = (1.0, 1.3)
 """Same as `NEIGHBOURS_STAND_OUT`, for texts that share rare words."""
 
 _PAIRS = 2_000

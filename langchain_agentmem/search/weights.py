@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_agentmem.search.corpus import Corpus
 
@@ -41,6 +41,9 @@ SIMILAR = 0.25
 DENSE = 1.75
 """The weight of vectors that are trusted in full. Words have weight 1."""
 
+FEW_ITEMS = 25
+"""Of this number of items, half of the similarity to the average item is subtracted; of more items, a greater share."""
+
 AVERAGE, DEVIATION = 0.3, 8.0
 """The score of a text of average similarity; and by how many deviations a text must be more similar to score 1 more."""
 
@@ -58,6 +61,17 @@ COMMON_SHARE = 0.25
 
 MAX_WORDS = 64
 """Of the words of a query, this number of the rarest are looked for."""
+
+
+class Weights(NamedTuple):
+    """The weights that differ between messages and items of a store."""
+
+    k1: float
+    b: float
+    dense: float
+
+
+MESSAGES, ITEMS = Weights(K1, B, DENSE), Weights(1.0, 0.85, 3.0)
 
 
 def rarity_of(size: int, holders: int) -> float:
@@ -83,13 +97,14 @@ def size_and_mean(corpus: Corpus) -> tuple[int, float]:
     return size, float(lengths.sum()) / size if size else 1.0
 
 
-def norms(lengths: NDArray[np.int32], mean: float) -> NDArray[np.float64]:
+def norms(lengths: NDArray[np.int32], mean: float, b: float = B) -> NDArray[np.float64]:
     """Return the numbers that divide the counts of words in texts: 1 for a text of average length.
 
     Args:
         lengths: The lengths of the texts in words.
         mean: The mean length of all texts.
+        b: How much the length counts, from 0 to 1. Default: `B`.
     """
     import numpy as np
 
-    return 1 - B + B * np.maximum(lengths, 1) / mean
+    return 1 - b + b * np.maximum(lengths, 1) / mean

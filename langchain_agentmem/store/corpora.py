@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_MOST_VIEWS = 4
+"""The number of views that a corpus keeps until the next change."""
+
 _BYTES_OF_TEXT = 600
 """The bytes that an item takes beside its words and vectors, about."""
 
@@ -52,6 +55,8 @@ class KeptItems:
         """The name of each item by ID. Names give the same order on every backend."""
         self._ids: dict[str, Any] = {}
         """The ID of each item by name."""
+        self._views: dict[tuple[Namespace, frozenset[str]], ItemView] = {}
+        """The views of the corpus as it is, by namespace and expired items. They keep what searches compute."""
         self.nbytes = 0
         """The bytes that the corpus takes, about."""
 
@@ -80,7 +85,14 @@ class KeptItems:
                 return None
             self.cursor = changes.cursor
             corpus = self._corpus.view(now) if self._items is None else self._built_again()
-            return ItemView(corpus, prefix, self._expired(changes, now), self._ids)
+            return self._viewed(corpus, prefix, self._expired(changes, now))
+
+    def _viewed(self, corpus: Corpus, prefix: Namespace, expired: frozenset[str]) -> ItemView:
+        found = self._views.get((prefix, expired))
+        if found is None or not found.is_of(corpus):
+            found = ItemView(corpus, prefix, expired, self._ids)
+            self._views = {**dict(list(self._views.items())[1 - _MOST_VIEWS :]), (prefix, expired): found}
+        return found
 
     def _apply(self, changes: ItemChanges) -> None:
         if changes.is_whole:
@@ -126,13 +138,13 @@ class KeptItems:
             self._built = _BuiltItems(list((self._items or {}).values()))
         return self._built
 
-    def _expired(self, changes: ItemChanges, now: float) -> set[str]:
+    def _expired(self, changes: ItemChanges, now: float) -> frozenset[str]:
         """Return the names of expired items, except those that the corpus itself omits."""
         expired = {self._names[id_] for id_ in changes.expired if id_ in self._names}
         if self._items is not None:
             items = self._items.values()
             expired.update(_name(one) for one in items if one.expires_at is not None and one.expires_at <= now)
-        return expired
+        return frozenset(expired)
 
 
 class _BuiltItems(BuiltCorpus):
@@ -157,7 +169,7 @@ class ItemView:
     agents: Sequence[str | None] = (None,)
     agent: NDArray[np.int32]
 
-    def __init__(self, corpus: Corpus, prefix: Namespace, expired: set[str], ids: Mapping[str, Any]) -> None:
+    def __init__(self, corpus: Corpus, prefix: Namespace, expired: frozenset[str], ids: Mapping[str, Any]) -> None:
         import numpy as np
 
         self._corpus, self._ids = corpus, ids
@@ -171,6 +183,10 @@ class ItemView:
         if expired:
             outside = np.array([name not in expired for name in corpus.session_ids], dtype=np.bool_)
             self.alive = self.alive & outside[corpus.session] if corpus.size else self.alive
+
+    def is_of(self, corpus: Corpus) -> bool:
+        """Return true if the view shows a corpus as it is: a corpus that changes is another object."""
+        return self._corpus is corpus
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._corpus, name)

@@ -138,7 +138,7 @@ class Reader:
         passes = compile_filter(op.filter) if op.filter else None
         last = op.offset + op.limit
         query = analysis.Query.of(op.query or "", self._backend.language)
-        ranker = Ranker(cast("Corpus", view), query, dates=False)
+        ranker = Ranker(cast("Corpus", view), query, items=True)
         depth, best, start = last if passes is None else max(_CHUNK, last), list[Scored](), 0
         while True:
             hits = yield from Compute(view.size > MANY_ROWS, ranker.best, vector, depth)

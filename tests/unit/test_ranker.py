@@ -233,6 +233,25 @@ def test_the_most_similar_vector_of_a_text_counts():
     assert [(hit.row, hit.similarity) for hit in found] == [(0, 1.0), (1, pytest.approx(0.707107))]
 
 
+def test_an_item_that_is_similar_to_all_others_is_behind_the_one_that_differs_as_the_query_does():
+    def vector(axis: int, common: float, own: float) -> list[float]:
+        return [common, *(own if at == axis else 0.0 for at in range(60))]
+
+    texts = [message(f"word{at}", 0, session=f"item {at:02}", vector=vector(at, 0.6, 0.8)) for at in range(60)]
+    texts.append(message("words", 0, session="item of all", vector=vector(0, 1.0, 0.01)))
+    query = unit(vector(5, 0.9, 0.4))
+    ranker = Ranker(BuiltCorpus(texts, neighbours=False), Query.of("?"), items=True)
+    best = ranker.best(query, 2)
+    assert [hit.row for hit in best] == [5, 60]
+    assert best[0].similarity < best[1].similarity  # the similarity itself stays the cosine
+
+
+def test_dates_of_items_say_nothing():
+    texts = [message("a letter", 0, session="a", at=datetime(2023, 5, 8, tzinfo=UTC).timestamp())]
+    assert rows(texts, "May 2023") == [0]
+    assert Ranker(BuiltCorpus(texts, neighbours=False), Query.of("May 2023"), items=True).best(None, 5) == []
+
+
 def test_a_least_similarity_leaves_out_other_texts():
     texts = [
         message("the owl", 0, session="a"),
