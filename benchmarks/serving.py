@@ -2,7 +2,10 @@
 
 The server is a process of its own, with uvicorn on an empty database. Each client repeats five requests: a turn of an agent
 without a model, two messages, a page of them, a search, and the list of sessions. The same calls are then made on the memory
-itself, by 50 tasks of one event loop. The memory of the server is measured after the first third and at the end.
+itself, by 50 tasks of one event loop. The memory of the server is measured after each sixth of the time.
+
+A process keeps what it read last, up to fixed bounds: `search_cache` megabytes of words, and the values of 2,048 threads.
+With `--turns 1 --search-cache 1`, the load reaches these bounds within a minute. After that, the memory must stay the same.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ from serving import echo
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.serving import ServingLimits, create_app
 
-app = create_app(AgentMemory.from_url(sys.argv[1]), agents={"echo": echo}, limits=ServingLimits(rate=None))
+memory = AgentMemory.from_url(sys.argv[1], search_cache=float(sys.argv[2]))
+app = create_app(memory, agents={"echo": echo}, limits=ServingLimits(rate=None))
 uvicorn.run(app, port=0, log_level="info", access_log=False, proxy_headers=False, timeout_keep_alive=75)
 """
 
@@ -96,7 +100,7 @@ def directly(memory: AgentMemory) -> dict[str, Call]:
     }
 
 
-async def load(calls: dict[str, Call], clients: int, seconds: float) -> tuple[dict[str, list[float]], int]:
+async def load(calls: dict[str, Call], clients: int, seconds: float, turns: int) -> tuple[dict[str, list[float]], int]:
     """Make the calls for a time. Return their times in milliseconds, and the number of errors."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     errors = 0
@@ -106,7 +110,7 @@ async def load(calls: dict[str, Call], clients: int, seconds: float) -> tuple[di
         nonlocal errors
         turn = 0
         while time.monotonic() < ends:
-            session = f"session-{turn // 10}"  # ten turns each
+            session = f"session-{turn // turns}"
             turn += 1
             for name, call in calls.items():
                 started = time.perf_counter()
@@ -136,10 +140,10 @@ def report(name: str, times: dict[str, list[float]], seconds: float, errors: int
         print(f"  {call:8} median {statistics.median(taken):7.1f} ms   p99 {p99:7.1f} ms")
 
 
-async def measured(url: str, direct_url: str, clients: int, seconds: float) -> None:
+async def measured(url: str, direct_url: str, clients: int, seconds: float, turns: int, search_cache: float) -> None:
     """Print the times of the clients of a server, and of direct calls, on two empty databases."""
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, url],
+        [sys.executable, "-c", SERVER, url, str(search_cache)],
         cwd=Path(__file__).parent,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -150,20 +154,20 @@ async def measured(url: str, direct_url: str, clients: int, seconds: float) -> N
         address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
         limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
         async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-            measure = asyncio.create_task(_later(seconds / 3, lambda: megabytes(server.pid)))
-            times, errors = await load(over_http(client), clients, seconds)
+            measure = asyncio.create_task(_sixths(seconds, lambda: megabytes(server.pid)))
+            times, errors = await load(over_http(client), clients, seconds, turns)
             report(f"HTTP, {clients} clients", times, seconds, errors)
-            before, after = await measure, megabytes(server.pid)
-            print(f"  memory of the server: {before:.0f} MB after a third, {after:.0f} MB at the end")
+            memory_used = ", ".join(f"{one:.0f}" for one in await measure)
+            print(f"  memory of the server after each sixth of the time: {memory_used} MB")
     finally:
         server.terminate()
         await asyncio.to_thread(server.communicate)
-    async with AgentMemory.from_url(direct_url) as memory:
-        times, errors = await load(directly(memory), clients, seconds)
+    async with AgentMemory.from_url(direct_url, search_cache=search_cache) as memory:
+        times, errors = await load(directly(memory), clients, seconds, turns)
         report(f"Directly, {clients} tasks", times, seconds, errors)
 
 
-def main(backends: list[str], clients: int, seconds: float) -> None:
+def main(backends: list[str], clients: int, seconds: float, turns: int, search_cache: float) -> None:
     """Run the benchmark."""
     for backend in backends:
         print(f"# {backend}")
@@ -182,12 +186,16 @@ def main(backends: list[str], clients: int, seconds: float) -> None:
                 ]
             else:
                 urls = [opened.enter_context(redis_server()).url for _ in range(2)]
-            asyncio.run(measured(*urls, clients, seconds))
+            asyncio.run(measured(*urls, clients, seconds, turns, search_cache))
 
 
-async def _later(seconds: float, measure: Callable[[], float]) -> float:
-    await asyncio.sleep(seconds)
-    return measure()
+async def _sixths(seconds: float, measure: Callable[[], float]) -> list[float]:
+    """Measure after each sixth of a time."""
+    measured = []
+    for _ in range(6):
+        await asyncio.sleep(seconds / 6)
+        measured.append(measure())
+    return measured
 
 
 if __name__ == "__main__":
@@ -197,5 +205,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=10.0, help="the time of each of the two loads")
+    parser.add_argument("--turns", type=int, default=10, help="the turns of each session")
+    parser.add_argument("--search-cache", type=float, default=256.0, help="`search_cache` in megabytes")
     chosen = parser.parse_args()
-    main(chosen.backends, chosen.clients, chosen.seconds)
+    main(chosen.backends, chosen.clients, chosen.seconds, chosen.turns, chosen.search_cache)
