@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
-from langchain_agentmem.backends.redis.scripts import AskServers, Invoke, InvokeAll, ScanKeys
+from langchain_agentmem.backends.redis.scripts import AskServers, Invoke, InvokeAll, InvokeEach, ScanKeys
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
 from langchain_agentmem.programs import All, Program, Step
 from langchain_agentmem.programs.signals import came_by_signal
@@ -39,7 +39,8 @@ def raise_script_error(invocation: Invoke, error: Exception) -> None:
 
 
 def checked(
-    program: Program[T], perform: Callable[[AskServers | ScanKeys | Invoke | InvokeAll | All], Program[Any]]
+    program: Program[T],
+    perform: Callable[[AskServers | ScanKeys | Invoke | InvokeEach | InvokeAll | All], Program[Any]],
 ) -> Program[T]:
     """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer.
 
@@ -48,7 +49,7 @@ def checked(
         perform: Performs the steps that run scripts.
     """
     inner = iter(program)
-    last: Invoke | InvokeAll | All | None = None
+    last: Invoke | InvokeEach | InvokeAll | All | None = None
     proceed: Callable[[Any], Step[Any]] = inner.send
     value: Any = None
     try:
@@ -63,7 +64,7 @@ def checked(
                     raise
                 raise _damaged(invocation, f"{type(error).__name__}: {error}") from error
             try:
-                if isinstance(step, (AskServers, ScanKeys, Invoke, InvokeAll, All)):
+                if isinstance(step, (AskServers, ScanKeys, Invoke, InvokeEach, InvokeAll, All)):
                     last = None if isinstance(step, (AskServers, ScanKeys)) else step
                     value = yield from perform(step)
                 else:
@@ -76,13 +77,13 @@ def checked(
         inner.close()
 
 
-def _first_invocation(step: Any) -> Invoke | None:
+def _first_invocation(step: Any) -> Invoke | InvokeEach | None:
     if isinstance(step, All):
         step = next(iter(step.steps), None)
     return next(iter(step.invocations), None) if isinstance(step, InvokeAll) else step
 
 
-def _damaged(invocation: Invoke, text: str) -> DamagedDataError:
+def _damaged(invocation: Invoke | InvokeEach, text: str) -> DamagedDataError:
     return DamagedDataError(
         f"The stored data of {invocation.script.kind} (key {invocation.keys[0]!r} and related keys) cannot be read: it was "
         f"damaged or altered ({text})."

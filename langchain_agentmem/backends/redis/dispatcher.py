@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import redis
 import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
@@ -27,7 +27,7 @@ from langchain_agentmem.backends.redis.routing import (
     SentinelRoute,
     UnreachableError,
 )
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, command_words
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, InvokeEach, command_words
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.programs import Program, Sleep
@@ -37,6 +37,9 @@ _MAX_DOUBLINGS = 10
 """Number of failures after which the pauses between attempts grow no longer."""
 _MAX_REDIRECTS = 16
 """Number of times that commands follow a moved slot before the attempt counts as failed."""
+
+_KEYS_AT_ONCE = 500
+"""The maximum number of keys of a script that takes several."""
 
 _SCANNED_KEYS = 500
 """The approximate number of keys that one `SCAN` reads."""
@@ -65,6 +68,8 @@ class Dispatcher:
     def __init__(self, servers: Servers, settings: Settings, client: Client | None = None) -> None:
         self._servers, self._settings, self._client = servers, settings, client
         self._route: Route | None = None
+        self._divides = False
+        """True if a script can have keys of one slot only, though one server answers for all slots."""
         self._reached = False
         """True after a server answered. A server that was reached before may be restarting."""
 
@@ -93,6 +98,24 @@ class Dispatcher:
             if isinstance(answer, Exception):
                 raise_script_error(invocation, answer)
         return answers if isinstance(step, InvokeAll) else answers[0]
+
+    def invoke_each(self, step: InvokeEach, limit: TimeLimit) -> Program[bytes]:
+        """Perform a step that runs a script for several keys.
+
+        Raises:
+            DamagedDataError: A script could not read stored data.
+        """
+        size = 1 if self._divides or self.route.scattered else _KEYS_AT_ONCE
+        parts = [slice(start, start + size) for start in range(0, len(step.keys), size)]
+        every = InvokeAll([Invoke(step.script, step.keys[part], step.arguments[part]) for part in parts])
+        try:
+            answers = yield from self.invoke(every, limit, writes=False)
+        except ResponseError as error:
+            if size == 1 or code_of(error) != "CROSSSLOT":
+                raise
+            self._divides = True
+            return (yield from self.invoke_each(step, limit))
+        return b"".join(answers)
 
     def _transaction(self, invocations: Sequence[Invoke], limit: TimeLimit, writes: bool) -> Program[list[Any]]:
         """Run scripts as one transaction. The server must know all of them before the first one runs."""

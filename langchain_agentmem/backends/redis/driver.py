@@ -16,7 +16,7 @@ from langchain_agentmem.backends.redis.dispatcher import Command, Dispatcher
 from langchain_agentmem.backends.redis.failures import DRIVER_ERRORS, check_open, is_lost, translated
 from langchain_agentmem.backends.redis.inspection import inspect
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.scripts import AskServers, Changed, Invoke, InvokeAll, ScanKeys
+from langchain_agentmem.backends.redis.scripts import AskServers, Changed, Invoke, InvokeAll, InvokeEach, ScanKeys
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.errors import AgentMemError, StorageBusyError
@@ -86,7 +86,7 @@ class RedisDriver:
             raise StorageBusyError(msg)
 
     def _perform(
-        self, step: AskServers | ScanKeys | Invoke | InvokeAll | All, limit: TimeLimit, writes: bool
+        self, step: AskServers | ScanKeys | Invoke | InvokeEach | InvokeAll | All, limit: TimeLimit, writes: bool
     ) -> Program[Any]:
         if isinstance(step, AskServers):
             servers = yield from self._dispatcher.route.every(limit)
@@ -94,6 +94,8 @@ class RedisDriver:
             return (yield from self._dispatcher.send(commands, limit, writes=writes))
         if isinstance(step, ScanKeys):
             return (yield from self._dispatcher.scan(step.cursors, limit))
+        if isinstance(step, InvokeEach):
+            return (yield from self._dispatcher.invoke_each(step, limit))
         if not isinstance(step, All):
             return (yield from self._dispatcher.invoke(step, limit, writes=writes))
         every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]

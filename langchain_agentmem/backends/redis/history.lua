@@ -498,6 +498,20 @@ for _, width in ipairs(ARGV[2] == '1' and widths() or {}) do
 end
 return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors}
 
+-- changed --
+-- Return a digit for each session: 1 if it is not as the reader knows it, or if its data is damaged; otherwise 0.
+-- KEYS: the first keys of sessions.
+-- ARGV: for each session, separated by spaces, the known edition, the known next position, the known expiry ('' for none).
+local found = {}
+for at, key in ipairs(KEYS) do
+  local state = redis.pcall('HMGET', key, 'edition', 'next', 'expires', 'created')
+  local edition, following, expires = string.match(ARGV[at], '^(%S*) (%S*) (%S*)$')
+  local is_same = not state.err and state[4] and (state[1] or '-') == edition
+    and tonumber(state[2] or 0) == tonumber(following) and tonumber(state[3] or '') == tonumber(expires)
+  found[at] = is_same and '0' or '1'
+end
+return table.concat(found)
+
 -- changes --
 -- Return nil if the session does not exist; otherwise its edition, the position of the next message, its expiry, and the position
 -- from which messages follow: the next position that is known if the edition is, else 0. Then the same as `index` for these messages.

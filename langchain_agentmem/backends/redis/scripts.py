@@ -74,6 +74,19 @@ class InvokeAll(Step[list[Any]]):
 
 
 @dataclass(slots=True)
+class InvokeEach(Step[bytes]):
+    """Storage step: run one script, which reads, for several keys in any slots. Return the answers for all keys.
+
+    The script returns bytes, a part of the same length for each of its keys. In a cluster it runs once for each key.
+    """
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Any]
+    """One argument for each key."""
+
+
+@dataclass(slots=True)
 class AskServers(Step[list[Any]]):
     """Storage step: send one command to every server, and return their answers. An answer may be an error."""
 
