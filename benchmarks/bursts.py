@@ -20,8 +20,13 @@ from typing import Any
 
 import psycopg
 from langgraph.store.postgres import AsyncPostgresStore
+from langgraph.store.sqlite import AsyncSqliteStore
 
 from langchain_agentmem import AgentMemStore
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.shared import Databases, Figure, figures_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -90,6 +95,33 @@ async def theirs(url: str) -> AsyncIterator[Any]:
     async with AsyncPostgresStore.from_conn_string(url, pool_config={"min_size": 1, "max_size": 10}) as store:
         await store.setup()
         yield store
+
+
+@contextlib.asynccontextmanager
+async def theirs_on_sqlite(url: str) -> AsyncIterator[Any]:
+    """LangGraph's store on SQLite."""
+    async with AsyncSqliteStore.from_conn_string(url.removeprefix("sqlite:///")) as store:
+        await store.setup()
+        yield store
+
+
+PEERS = {"sqlite": ("AsyncSqliteStore", theirs_on_sqlite), "postgres": ("AsyncPostgresStore", theirs)}
+
+
+async def figures(backend: str, databases: Databases, count: int, rounds: int) -> list[Figure]:
+    """Compare bursts on a backend that has a peer, which is not measured with a mix that it cannot do."""
+    peer, opening = PEERS[backend]
+    found: list[Figure] = []
+    async with ours(databases.new(backend).url) as mine, opening(databases.new(backend).url) as other:
+        for label in ("distinct", "repeated"):
+            times: dict[str, list[float]] = {"AgentMemStore": [], peer: []}
+            for number in range(rounds):
+                sides = [("AgentMemStore", mine), (peer, other)]
+                for name, store in sides if number % 2 else sides[::-1]:
+                    times[name].append(count / await measure(store, MIXES[label], count))
+            what = f"{count:,} operations in one tick, {label}"
+            found += figures_of(what, backend, times, "operations/s", higher=True)
+    return found
 
 
 async def main() -> None:

@@ -41,6 +41,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from deepagents.backends import FilesystemBackend
@@ -68,6 +69,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.shared import Figure
 from langchain_agentmem import AgentMemory, MemoryCompressor
 from langchain_agentmem.compression.excerpts import CONVERSATION
 from langchain_agentmem.compression.reading import stored_result
@@ -487,6 +489,24 @@ def own_time(length: int, turns: int) -> float:
             times.append(time.process_time() - start)
         conversation.append(answer)
     return 1_000 * statistics.median(times)
+
+
+def comparison(turns: int) -> list[Figure]:
+    """Compare the tokens that the methods send."""
+    found = {name: measured(make, turns, name) for name, make in METHODS.items()}
+    mine = found.pop("this package")
+    works: dict[str, Callable[[Figures], float]] = {
+        "tokens sent": lambda one: one.tokens,
+        "tokens sent that no cache of the provider has": lambda one: one.tokens * (1 - one.unchanged),
+        "tokens sent to summarise": lambda one: one.summariser_tokens,
+        "requests over the budget or invalid": lambda one: one.over + sum(one.invalid.values()),
+    }
+    return [
+        Figure.of(f"{turns:,} turns: {what}", "", name, "", [work(mine)], [work(other)])
+        for what, work in works.items()
+        for name, other in found.items()
+        if work(other)
+    ]
 
 
 def row(figures: Figures) -> list[str]:

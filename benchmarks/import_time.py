@@ -11,6 +11,11 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.shared import Figure
 
 BASE = """import langchain_core.chat_history, langchain_core.messages, langchain_core.embeddings
 import langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.checkpoint.serde.jsonplus
@@ -24,6 +29,14 @@ def seconds(statement: str) -> float:
     command = [sys.executable, "-c", TIMED.format(statement)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
     return float(done.stdout)
+
+
+def figures(rounds: int) -> list[Figure]:
+    """Compare the imports."""
+    seconds(BASE), seconds(OURS)
+    pairs = [(1e3 * seconds(OURS), 1e3 * seconds(BASE)) for _ in range(rounds)]
+    ours, base = zip(*pairs, strict=True)
+    return [Figure.of("import langchain_agentmem", "", "the base modules", "ms", ours, base)]
 
 
 def main() -> None:

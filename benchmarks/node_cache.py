@@ -11,7 +11,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,10 @@ from langgraph.cache.redis import RedisCache
 from langgraph.cache.sqlite import SqliteCache
 
 from langchain_agentmem import AgentMemCache
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.shared import Databases, Figure, figures_of, take_turns
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -74,6 +81,36 @@ def measured(cache: Any, count: int) -> list[float]:
         timed(lambda some=some: cache.get([key(at) for at in some]) for some in groups),
         together(cache, count // 10),
     ]
+
+
+def figures(backend: str, databases: Databases, calls: int, rounds: int) -> list[Figure]:
+    """Compare entries that are stored and read, alone and in batches of 20."""
+    found: list[Figure] = []
+    with ExitStack() as stack:
+        ours = AgentMemCache.from_url(databases.new(backend).url)
+        stack.callback(ours.close)
+        caches: dict[str, Any] = {"AgentMemCache": ours}
+        if backend == "sqlite":
+            caches["SqliteCache"] = SqliteCache(path=databases.new(backend).url.removeprefix("sqlite:///"))
+        elif backend == "redis":
+            client = stack.enter_context(redis.Redis.from_url(databases.new(backend).url))
+            caches["RedisCache"] = RedisCache(client)
+        caches["InMemoryCache"] = InMemoryCache()
+        works: dict[str, Callable[[Any, int], Any]] = {
+            "store an entry": lambda cache, at: cache.set({key(at): (value(at), 600)}),
+            "read an entry": lambda cache, at: cache.get([key(at % 50)]),
+            "store 20 entries": lambda cache, at: cache.set({key(at + n): (value(at + n), 600) for n in range(BATCH)}),
+            "read 20 entries": lambda cache, at: cache.get([key(n) for n in range(BATCH)]),
+        }
+        for what, work in works.items():
+            numbers = {name: count() for name in caches}
+            sides = {
+                name: lambda name=name, work=work, numbers=numbers: work(caches[name], next(numbers[name]))
+                for name in caches
+            }
+            take_turns(sides, 1)
+            found += figures_of(f"cache of nodes: {what}", backend, take_turns(sides, rounds, calls))
+    return found
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ The models are made up: they find one new fact in each turn.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import statistics
 import sys
@@ -34,6 +36,10 @@ from pydantic import PrivateAttr
 from rich.progress import track
 
 from langchain_agentmem import AgentMemory
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.shared import Figure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -143,7 +149,8 @@ def turn(number: int) -> list[BaseMessage]:
     return [HumanMessage(f"{said}.", id=f"h{number}"), AIMessage(f"I see. {said}?", id=f"a{number}")]
 
 
-def conversation(turns: int) -> None:
+def conversation(turns: int) -> dict[str, list[int]]:
+    """Print the tokens of a conversation, and return those of each turn, by the side that reads it."""
     from langmem import create_memory_store_manager
 
     def ours() -> tuple[Callable[[list[BaseMessage]], Any], Finds]:
@@ -158,6 +165,7 @@ def conversation(turns: int) -> None:
         manager = create_memory_store_manager(model, namespace=("memories",), store=InMemoryStore(), query_limit=20)
         return lambda messages: manager.invoke({"messages": messages}), model
 
+    found: dict[str, list[int]] = {}
     print(f"\nA conversation of {turns} turns, read after each:")
     for name, make, whole in (
         ("ours, given the state", ours, True),
@@ -176,6 +184,20 @@ def conversation(turns: int) -> None:
         early, late = (statistics.median(tokens[end - 20 : end]) for end in (min(60, turns), turns))
         calls = len(model.counts) / turns
         print(f"  {name}: {calls:.2f} calls a turn; tokens a turn {early:,.0f} (turns 41 to 60), {late:,.0f} (last 20)")
+        found[name] = tokens
+    return found
+
+
+def figures(turns: int) -> list[Figure]:
+    """Compare the tokens that the extraction of a profile sends, in the last turns of a conversation."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = conversation(turns)
+    sides = {name: [float(one) for one in tokens[-20:]] for name, tokens in found.items()}
+    return [
+        Figure.of(f"profile after {turns} turns: tokens of a turn, given {given}", "", "langmem", "tokens", mine, peer)
+        for given in ("the state", "the turn")
+        for mine, peer in [(sides[f"ours, given {given}"], sides[f"langmem, given {given}"])]
+    ]
 
 
 def latency(seconds: float, runs: int) -> None:

@@ -13,21 +13,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import random
 import sqlite3
 import statistics
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import psycopg
-import redis
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.postgres import PostgresSaver
@@ -43,12 +39,11 @@ from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemSaver
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from servers import PostgresServer, RedisServer
+from benchmarks.shared import BACKENDS, WORDS, Clock, Database, Databases, Figure, Point, database_servers
 
-WORDS = (Path(__file__).parent / "words.txt").read_text().split()
-BACKENDS = ("sqlite", "postgres", "redis")
+PEERS = {"sqlite": "SqliteSaver", "postgres": "PostgresSaver", "redis": "ValkeySaver"}
 
 
 class Deltas(TypedDict):
@@ -78,88 +73,6 @@ def graph_of(saver: Any, state: type = MessagesState) -> Any:
     builder.add_node("reply", reply)
     builder.add_edge(START, "reply")
     return builder.compile(checkpointer=saver)
-
-
-# Servers
-
-
-class Database(NamedTuple):
-    """An empty database."""
-
-    url: str
-    pid: int | None
-    """The server, whose CPU time counts."""
-    size: Callable[[], int]
-    """Returns the bytes that are stored."""
-
-
-def cpu_of(pid: int | None) -> float:
-    """Return the CPU seconds of a process and its children, the former ones included."""
-    if pid is None:
-        return 0.0
-    ticks = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(entry.name) == pid:
-                    ticks += sum(map(int, fields[11:15]))
-                elif int(fields[1]) == pid:
-                    ticks += sum(map(int, fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def file_size(path: Path) -> int:
-    """Return the size of a database file, after its log was folded in."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    return path.stat().st_size
-
-
-def column_bytes(url: str) -> int:
-    """Return the bytes of all columns of all tables: what is stored, without the pages' free space and the indexes."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        names = [
-            name
-            for (name,) in connection.execute(
-                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-            )
-        ]
-        return sum(
-            connection.execute(f'SELECT coalesce(sum(pg_column_size(saved.*)), 0) FROM "{name}" AS saved').fetchone()[0]
-            for name in names
-            if name.startswith(("checkpoint", "agentmem_"))
-        )
-
-
-class Databases:
-    """Makes databases."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        self._postgres: PostgresServer | None = None
-        self._made = 0
-
-    def new(self, backend: str) -> Database:
-        """Return a new database."""
-        self._made += 1
-        if backend == "sqlite":
-            path = self._folder / f"{self._made}.db"
-            return Database(f"sqlite:///{path}", None, lambda: file_size(path))
-        if backend == "redis":
-            server = RedisServer()
-            self._stack.callback(server.close)
-            client = redis.Redis(port=server.port)
-            empty = client.info("memory")["used_memory"]
-            return Database(server.url, server.process.pid, lambda: client.info("memory")["used_memory"] - empty)
-        if self._postgres is None:
-            self._postgres = PostgresServer()
-            self._stack.callback(self._postgres.close)
-        with psycopg.connect(self._postgres.url, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE made{self._made}")
-        url = f"{self._postgres.url.rpartition('/')[0]}/made{self._made}"
-        return Database(url, self._postgres.process.pid, lambda: column_bytes(url))
 
 
 # Savers
@@ -228,22 +141,6 @@ class Round(NamedTuple):
     latencies: list[float]
 
 
-class Clock:
-    """Measures a block: elapsed and CPU time."""
-
-    def __init__(self, pid: int | None) -> None:
-        self._pid = pid
-
-    def __enter__(self) -> Clock:
-        self._server, self._client, self._begun = cpu_of(self._pid), time.process_time(), time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self._begun
-        self.client = time.process_time() - self._client
-        self.server = cpu_of(self._pid) - self._server
-
-
 def config_of(round_: int, chat: int) -> Any:
     """Return the config of a chat."""
     return {"configurable": {"thread_id": f"chat-{round_}-{chat}"}}
@@ -281,16 +178,18 @@ def sync_round(graph: Any, pid: int | None, number: int, chats: int, turns: int)
     return Round(clock.seconds, clock.client, clock.server, latencies)
 
 
+def percentile(one: Round, at: float) -> float:
+    """Return a percentile of the latencies of a round, in seconds."""
+    ordered = sorted(one.latencies)
+    return ordered[min(len(ordered) - 1, int(at * len(ordered)))]
+
+
 def show_chats(label: str, found: list[list[Round]], turns: int) -> None:
     """Print the rounds of two sides, ours first."""
     mine, peer = found
 
     def ratio(value: Callable[[Round], float]) -> float:
         return statistics.median(value(one) / value(other) for one, other in zip(mine, peer, strict=True))
-
-    def percentile(one: Round, at: float) -> float:
-        ordered = sorted(one.latencies)
-        return ordered[min(len(ordered) - 1, int(at * len(ordered)))]
 
     columns = [
         ("turns/s", lambda one: turns / one.seconds, ".0f"),
@@ -309,8 +208,8 @@ def show_chats(label: str, found: list[list[Round]], turns: int) -> None:
     print(f"{label:<16}" + "   ".join(cells), flush=True)
 
 
-async def async_chats(backend: str, databases: Databases, args: argparse.Namespace) -> None:
-    """Compare tasks."""
+async def async_chats(backend: str, databases: Databases, args: Any) -> list[list[Round]]:
+    """Return the rounds of tasks, ours first."""
     mine, peer = databases.new(backend), databases.new(backend)
     async with contextlib.AsyncExitStack() as stack:
         saver = ours(backend, mine.url, args.connections, stack)
@@ -323,12 +222,12 @@ async def async_chats(backend: str, databases: Databases, args: argparse.Namespa
                 done = await async_round(*sides[which], number, args.chats, count)
                 if number >= 0:
                     found[which].append(done)
-        show_chats(f"{backend}, tasks", found, args.chats * args.turns)
         await saver.aclose()
+    return found
 
 
-def sync_chats(backend: str, databases: Databases, args: argparse.Namespace) -> None:
-    """Compare threads."""
+def sync_chats(backend: str, databases: Databases, args: Any) -> list[list[Round]]:
+    """Return the rounds of threads, ours first."""
     mine, peer = databases.new(backend), databases.new(backend)
     with contextlib.ExitStack() as stack:
         sides = [
@@ -342,7 +241,26 @@ def sync_chats(backend: str, databases: Databases, args: argparse.Namespace) -> 
                 done = sync_round(*sides[which], number, args.chats, count)
                 if number >= 0:
                     found[which].append(done)
-        show_chats(f"{backend}, threads", found, args.chats * args.turns)
+    return found
+
+
+def chat_figures(backend: str, databases: Databases, chats: int, turns: int, rounds: int) -> list[Figure]:
+    """Compare concurrent chats, in tasks and in threads."""
+    args = argparse.Namespace(chats=chats, turns=turns, rounds=rounds, connections=10)
+    figures = []
+    for kind, found in (
+        ("tasks", asyncio.run(async_chats(backend, databases, args))),
+        ("threads", sync_chats(backend, databases, args)),
+    ):
+        what = f"{chats} chats of {turns} turns at once, {kind}"
+        rates = [[chats * turns / one.seconds for one in side] for side in found]
+        work = [[1e3 * (one.client + one.server) / (chats * turns) for one in side] for side in found]
+        slowest = [[1e3 * percentile(one, 0.99) for one in side] for side in found]
+        peer = PEERS[backend]
+        figures.append(Figure.of(what, backend, peer, "turns/s", *rates, higher=True))
+        figures.append(Figure.of(f"{what}: CPU time a turn", backend, peer, "ms", *work))
+        figures.append(Figure.of(f"{what}: 99th percentile", backend, peer, "ms", *slowest))
+    return figures
 
 
 # A long thread
@@ -385,21 +303,79 @@ class Side:
         return sum(len(serde.dumps_typed(one)[1]) for one in self.graph.get_state(self.config).values["messages"])
 
 
+PLAIN, DELTAS, PEER_PLAIN, PEER_DELTAS = "ours, plain", "ours, deltas", "peer, plain", "peer, deltas"
+
+
+def long_sides(backend: str, databases: Databases, stack: contextlib.ExitStack, *, plain: bool) -> list[Side]:
+    """Return the sides of a long thread, the peer with deltas first."""
+
+    def side(name: str, make: Callable[..., Any], state: type) -> Side:
+        database = databases.new(backend)
+        return Side(name, lambda own: make(backend, database.url, 1, own), database, state, stack)
+
+    sides = [
+        side(PEER_DELTAS, theirs, Deltas),
+        side(PLAIN, ours, MessagesState),
+        side(DELTAS, ours, Deltas),
+    ]
+    return [*sides, side(PEER_PLAIN, theirs, MessagesState)] if plain else sides
+
+
+def long_figures(
+    backend: str, databases: Databases, turns: int, plain: int, colds: int = 5
+) -> tuple[list[Figure], list[Point]]:
+    """Compare a long thread after a number of turns; the peer without deltas after `plain` turns."""
+    figures: list[Figure] = []
+    points: list[Point] = []
+    with contextlib.ExitStack() as stack:
+        sides = long_sides(backend, databases, stack, plain=True)
+        source = random.Random(11)
+        for turn in range(1, turns + 1):
+            question = text(source)
+            taking = [one for one in sides if one.name != PEER_PLAIN or turn <= plain]
+            for one in taking if turn % 2 else taking[::-1]:
+                one.turn(question)
+            if turn % max(1, turns // 10) == 0:
+                for one in taking:
+                    times = [1e3 * sum(both) for both in one.last[-10:]]
+                    curve = f"CPU time of a turn, {backend}"
+                    points.append(Point(curve, "turns", one.name, turn, statistics.median(times), "ms"))
+            if turn in {plain, turns}:
+                figures += _long_figures(backend, turn, taking, colds)
+    return figures, points
+
+
+def _long_figures(backend: str, turn: int, sides: list[Side], colds: int) -> list[Figure]:
+    """Compare the sides after a turn."""
+    window = min(20, turn)
+    values: dict[str, dict[str, list[float]]] = {"CPU time of a turn": {}, "loading it cold": {}, "stored bytes": {}}
+    for one in sides:
+        # The CPU time of a server has steps of 10 ms, so it is averaged over several turns.
+        server = statistics.mean([of_server for _, of_server in one.last[-window:]])
+        values["CPU time of a turn"][one.name] = [1e3 * (client + server) for client, _ in one.last[-window:]]
+    loads: dict[str, list[tuple[float, float]]] = {one.name: [] for one in sides}
+    for _ in range(colds):
+        for one in sides:
+            loads[one.name].append(one.cold())
+    for one in sides:
+        server = statistics.mean([of_server for _, of_server in loads[one.name]])
+        values["loading it cold"][one.name] = [1e3 * (client + server) for client, _ in loads[one.name]]
+        values["stored bytes"][one.name] = [float(one.database.size() - one.empty)]
+    figures = []
+    for what, by_side in values.items():
+        unit = "bytes" if what == "stored bytes" else "ms"
+        for mine, peer in ((PLAIN, PEER_PLAIN), (PLAIN, PEER_DELTAS), (DELTAS, PEER_DELTAS)):
+            if peer in by_side:
+                other = f"{PEERS[backend]}{' with DeltaChannel' if peer == PEER_DELTAS else ''}"
+                label = f"thread of {turn} turns{' with DeltaChannel' if mine == DELTAS else ''}: {what}"
+                figures.append(Figure.of(label, backend, other, unit, by_side[mine], by_side[peer]))
+    return figures
+
+
 def long_thread(backend: str, databases: Databases, args: argparse.Namespace) -> None:
     """Compare a long thread."""
     with contextlib.ExitStack() as stack:
-
-        def side(name: str, make: Callable[..., Any], state: type) -> Side:
-            database = databases.new(backend)
-            return Side(name, lambda own: make(backend, database.url, 1, own), database, state, stack)
-
-        sides = [
-            side("peer, deltas", theirs, Deltas),
-            side("ours, plain", ours, MessagesState),
-            side("ours, deltas", ours, Deltas),
-        ]
-        if args.plain:
-            sides.append(side("peer, plain", theirs, MessagesState))
+        sides = long_sides(backend, databases, stack, plain=bool(args.plain))
         source = random.Random(11)
         # The peer writes a snapshot each 50 turns: after 25 turns more, it has half of the writes to read that it ever has.
         marks = {10, 225, 425, args.turns}
@@ -407,17 +383,17 @@ def long_thread(backend: str, databases: Databases, args: argparse.Namespace) ->
         for turn in range(1, args.turns + 1):
             question = text(source)
             for one in sides if turn % 2 else sides[::-1]:
-                if one.name != "peer, plain" or turn <= args.plain:
+                if one.name != PEER_PLAIN or turn <= args.plain:
                     one.turn(question)
             if turn % 100 == 0:
                 for one in sides:
                     sizes[one.name][turn] = one.database.size() - one.empty
             if turn in marks:
-                report(backend, turn, [one for one in sides if one.name != "peer, plain" or turn <= args.plain], args)
+                report(backend, turn, [one for one in sides if one.name != PEER_PLAIN or turn <= args.plain], args)
         last = args.turns // 100 * 100
         for one in sides:
             known = sizes[one.name]
-            if last >= 300 and one.name != "peer, plain":
+            if last >= 300 and one.name != PEER_PLAIN:
                 late, early = known[last] - known[last - 100], known[200] - known[100]
                 print(
                     f"{backend:<9}bytes a turn, {one.name:<13}"
@@ -447,13 +423,6 @@ def report(backend: str, turn: int, sides: list[Side], args: argparse.Namespace)
         )
 
 
-@contextlib.contextmanager
-def database_servers() -> Iterator[Databases]:
-    """Provide databases, and stop their servers."""
-    with contextlib.ExitStack() as stack:
-        yield Databases(stack)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("chats", "long"))
@@ -473,10 +442,11 @@ def main() -> None:
             if args.what == "long":
                 long_thread(backend, databases, args)
                 continue
+            turns = args.chats * args.turns
             if args.only != "threads":
-                asyncio.run(async_chats(backend, databases, args))
+                show_chats(f"{backend}, tasks", asyncio.run(async_chats(backend, databases, args)), turns)
             if args.only != "tasks":
-                sync_chats(backend, databases, args)
+                show_chats(f"{backend}, threads", sync_chats(backend, databases, args), turns)
 
 
 if __name__ == "__main__":

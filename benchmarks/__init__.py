@@ -1,0 +1,1 @@
+"""Programs that measure this package and its peers; `python -m benchmarks` runs the comparisons."""
