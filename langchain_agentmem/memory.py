@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import connect
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.epochs import epoch_of
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import (
     Surface,
@@ -208,7 +209,7 @@ class AgentMemory(
         duration = seconds("ttl", ttl)
         kept = retention_by_agent(retention)
         sweeper = Sweeper(self.backend, tenant)
-        self.read_cache = CachedReads(check_read_cache(read_cache))
+        self.read_cache = CachedReads(check_read_cache(read_cache), partial(epoch_of, self.backend, tenant))
         if embeddings is not None:
             index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if duration is None else {"default_ttl": duration / 60}

@@ -93,3 +93,9 @@ def killed(job: Callable[[str, Connection], None], url: str, acknowledged: int) 
     process.join()
     assert process.exitcode == -signal.SIGKILL
     return acknowledged
+
+
+def elsewhere(job: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a job in another process; returns its result, or raises its error."""
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+        return pool.submit(job, *arguments).result(timeout=2 * PATIENCE)

@@ -15,7 +15,8 @@ class ReadCache:
     """Keep variables and profiles that were read in the process, so that reading them again needs no database.
 
     A memory always reads its own writes. Writes of other processes, and of other memories in this process, are seen after at
-    most `max_age`.
+    most `max_age`. What they have forgotten is returned for at most a second. For that, the cache reads one small value from
+    the database at most once a second, when it is used.
 
     Args:
         size: The maximum number of results that are kept. Default: 1,000.

@@ -24,6 +24,12 @@ Groups = Collection[Hashable]
 
 _SLOTS = 4_096
 
+_EPOCH_SECONDS = 1.0
+"""Seconds for which the epoch is not read again. See `langchain_agentmem.backends.epochs`."""
+
+_UNKNOWN = object()
+"""In place of an epoch that was not read yet."""
+
 _UNCERTAIN_SECONDS = 60.0
 """Seconds for which nothing is cached after a write that failed: the database may still carry it out."""
 
@@ -69,6 +75,9 @@ class CachedReads:
 
     Args:
         settings: The size and the maximum age. Default: None (nothing is cached).
+        epoch: Returns a program that reads a value. If it has changed, another process has deleted data of a user, and all
+            results are removed. It is read before a result is returned or stored, at most once a second. An error of the
+            program is raised: a result that may be deleted is not returned. Default: None (nobody else deletes).
 
     Example:
         >>> from langchain_agentmem.arguments.caching import ReadCache
@@ -86,8 +95,14 @@ class CachedReads:
         1
     """
 
-    def __init__(self, settings: ReadCache | None = None) -> None:
+    def __init__(self, settings: ReadCache | None = None, epoch: Callable[[], Program[Hashable]] | None = None) -> None:
         self.settings = settings
+        self.clock: Callable[[], float] = time.monotonic
+        """The clock of ages."""
+        self._read_epoch = epoch
+        self._epoch: Hashable = _UNKNOWN
+        self._epoch_read_at: float | None = None
+        """When the epoch was read last, or is being read; None before the first time."""
         self._max_age = 0.0 if settings is None else required_seconds("ReadCache.max_age", settings.max_age)
         self._entries: RecentValues[Hashable, _Entry] = RecentValues(settings.size if settings else 0)
         self._lock = forkable_lock()
@@ -137,6 +152,7 @@ class CachedReads:
         """
         if self.settings is None:
             return (yield from read(range(len(lookups)))) if lookups else []
+        yield from self._check_epoch()
         results: dict[int, Any] = {}
         states: dict[int, tuple[int, ...]] = {}
         for at, lookup in enumerate(lookups):
@@ -150,7 +166,7 @@ class CachedReads:
             self._misses += len(states)
         missing = [at for at in range(len(lookups)) if at not in results]
         if missing:
-            began = time.monotonic()
+            began = self.clock()
             results.update(zip(missing, (yield from read(missing)), strict=True))
             for at, state in states.items():
                 _, groups, ends_at = cast("Lookup", lookups[at])
@@ -192,8 +208,31 @@ class CachedReads:
         rows = [*self.info()._asdict().items(), ("max_age", f"{self._max_age:g} seconds")]
         return html_table(rows, caption="Cache of reads", row_headers=True)
 
+    def _check_epoch(self) -> Program[None]:
+        """Remove all results if another process has deleted data of a user since the last check."""
+        if self._read_epoch is None:
+            return
+        now = self.clock()
+        with self._lock:
+            before = self._epoch_read_at
+            if before is not None and now - before < _EPOCH_SECONDS:
+                return
+            if before is not None:
+                self._epoch_read_at = now  # other callers do not wait for this one, except for the first epoch
+        is_read = False
+        try:
+            epoch = yield from self._read_epoch()
+            is_read = True
+        finally:
+            if not is_read:
+                self._epoch_read_at = before
+        if self._epoch is not _UNKNOWN and self._epoch != epoch:
+            self.clear()
+        with self._lock:
+            self._epoch, self._epoch_read_at = epoch, now
+
     def _count_writes(self, groups: Groups, *, running: int, uncertain: bool = False) -> None:
-        until = time.monotonic() + _UNCERTAIN_SECONDS
+        until = self.clock() + _UNCERTAIN_SECONDS
         with self._lock:
             for slot in _slots(groups):
                 if uncertain:
@@ -206,12 +245,12 @@ class CachedReads:
             return (self._cleared, *(self._writes[slot] for slot in _slots(groups)))
 
     def _is_certain(self, groups: Groups) -> bool:
-        now = time.monotonic()
+        now = self.clock()
         return all(self._uncertain_until[slot] <= now and not self._running[slot] for slot in _slots(groups))
 
     def _is_valid(self, entry: _Entry) -> bool:
         return (
-            time.monotonic() - entry.read_at < self._max_age
+            self.clock() - entry.read_at < self._max_age
             and (entry.ends_at is None or time.time() < entry.ends_at)
             and entry.state == self._state(entry.groups)
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_agentmem.backends.contract import ItemRow
+from langchain_agentmem.backends.epochs import change_epoch
 from langchain_agentmem.backends.notes import Notes
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
@@ -40,7 +41,8 @@ def write_tombstone(store: StoreEngine, user_id: str) -> Program[None]:
 def forget_knowledge(store: StoreEngine, user_id: str) -> Program[dict[str, int]]:
     """Delete everything known about a user, and write the tombstone first.
 
-    A concurrent extraction either reads the tombstone, or its changes are deleted.
+    A concurrent extraction either reads the tombstone, or its changes are deleted. Caches of reads in other processes are
+    emptied within a second of their use.
 
     Args:
         store: The store.
@@ -52,6 +54,7 @@ def forget_knowledge(store: StoreEngine, user_id: str) -> Program[dict[str, int]
     """
     yield from write_tombstone(store, user_id)
     counts = yield from _counted(store, user_id, deletes=True)
+    yield from change_epoch(store.backend, store.tenant)
     store.cache.clear()
     return counts
 

@@ -43,9 +43,9 @@ class Stop(BaseException):
 def test_a_result_is_kept_for_its_maximum_age(source, monkeypatch):
     assert [source.read(), source.read()] == [0, 0]
     began = reads.time.monotonic()
-    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 29)
+    source.cache.clock = lambda: began + 29
     assert source.read() == 0
-    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 31)
+    source.cache.clock = lambda: began + 31
     assert [source.read(), source.read()] == [1, 1]
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_kept_for_a_while_after_a_failed_write(source, monkeypatch, e
     assert [source.read(), source.read()] == [1, 2]
     assert [source.read("2", ["b"]), source.read("2", ["b"])] == [3, 3]
     began = reads.time.monotonic()
-    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 61)
+    source.cache.clock = lambda: began + 61
     assert [source.read(), source.read()] == [4, 4]
 
 
@@ -144,3 +144,60 @@ def test_without_settings_nothing_is_kept():
 def test_wrong_settings_are_refused(options, error):
     with pytest.raises(error, match=r"ReadCache\."):
         ReadCache(**options)
+
+
+class Epochs(Source):
+    """A source with an epoch, and a clock that a test moves."""
+
+    def __init__(self) -> None:
+        super().__init__(CachedReads(ReadCache(max_age=3600), self._epoch_read))
+        self.now, self.epoch, self.checks = 0.0, "first", 0
+        self.cache.clock = lambda: self.now
+
+    def _epoch_read(self):
+        self.checks += 1
+        yield from ()
+        if isinstance(self.epoch, Exception):
+            raise self.epoch
+        return self.epoch
+
+
+def test_a_changed_epoch_removes_all_results():
+    source = Epochs()
+    assert [source.read("a"), source.read("b"), source.checks] == [0, 1, 1]
+    source.epoch = "second"
+    source.now = 0.99
+    assert [source.read("a"), source.checks] == [0, 1]
+    source.now = 1.0
+    assert [source.read("a"), source.read("b"), source.read("a"), source.checks] == [2, 3, 2, 2]
+
+
+def test_a_read_during_which_the_epoch_changes_is_not_kept():
+    source = Epochs()
+    source.read("other")
+
+    def change():
+        source.during = lambda: None
+        source.epoch, source.now = "second", 1.0
+        source.read("other")
+
+    source.during = change
+    assert source.read() == 1
+    assert source.read() == 3
+
+
+def test_a_result_is_not_returned_if_the_epoch_cannot_be_read():
+    source = Epochs()
+    assert source.read() == 0
+    source.epoch, source.now = ConnectionError("gone"), 1.0
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            source.read()
+    source.epoch = "first"
+    assert source.read() == 0
+
+
+def test_without_a_cache_no_epoch_is_read():
+    source = Epochs()
+    source.cache = CachedReads(None, source._epoch_read)
+    assert [source.read(), source.read(), source.checks] == [0, 1, 0]
