@@ -135,7 +135,7 @@ class ExecuteMany(Step[int]):
 
 @dataclass(slots=True)
 class All(Step[list[Any]]):
-    """Storage step: perform several storage steps that only read, in one round trip, and return their results."""
+    """Storage step: perform several storage steps, one after the other in one round trip, and return their results."""
 
     steps: Sequence[Step[Any]]
 

@@ -12,8 +12,8 @@ from langchain_agentmem.programs.storage import StorageProgram
 def together(programs: Sequence[Program[Any]]) -> Program[list[Any]]:
     """Return a storage program that runs several storage programs side by side, and returns their results in order.
 
-    The first steps of all programs are one round trip, then their second steps, and so on. The programs only read. If one of
-    them raises an error, the others are closed.
+    The first steps of all programs are one round trip, then their second steps, and so on. No program depends on what
+    another one stores. If one of them raises an error, the others are closed.
 
     Args:
         programs: The programs.

@@ -210,8 +210,8 @@ class ChangeContract(ContractCase):
         assert self._follow(backend, mirror) == 2
         rows = [message(at, f"text {at}")._replace(id_digest=bytes([at] * 16)) for at in range(6)]
         state = SessionState(OTHER, None, None, 9, NOW - 50, NOW - 40, None, None)
-        self.write(backend, backend.transfer.restore_session(state, NOW))
+        self.write(backend, backend.transfer.restore_sessions([state], NOW))
         for some in (rows[3:5], rows[:2], rows[2:3], rows[5:]):
-            self.write(backend, backend.transfer.restore_messages(OTHER, some, NOW))
+            self.write(backend, backend.transfer.restore_messages({OTHER: some}, NOW))
             self._follow(backend, mirror)
         assert len(mirror.sessions[OTHER.session_id]) == 6

@@ -80,7 +80,7 @@ class TransferContract(ContractCase):
     # Sessions
 
     def test_a_session_is_restored_as_it_was(self, backend: Backend) -> None:
-        assert self.write(backend, backend.transfer.restore_session(SESSION, NOW))
+        assert self.write(backend, backend.transfer.restore_sessions([SESSION], NOW)) == [True]
         (found,) = self.read(backend, backend.transfer.sessions([KEY], NOW))
         assert found is not None
         assert {agent: one._replace(revision=0) for agent, one in found.summaries.items()} == SESSION.summaries
@@ -91,12 +91,14 @@ class TransferContract(ContractCase):
         assert stored.value == '"b"'
 
     def test_a_session_that_exists_is_not_replaced(self, backend: Backend) -> None:
-        assert self.write(backend, backend.transfer.restore_session(SESSION, NOW))
+        assert self.write(backend, backend.transfer.restore_sessions([SESSION], NOW)) == [True]
         other = SESSION._replace(title="Another", variables=())
-        assert not self.write(backend, backend.transfer.restore_session(other, NOW))
+        assert self.write(backend, backend.transfer.restore_sessions([other], NOW)) == [False]
         assert self._state(backend).title == "A title"
         later = NOW + 501
-        assert self.write(backend, backend.transfer.restore_session(other._replace(expires_at=None), later))
+        assert self.write(backend, backend.transfer.restore_sessions([other._replace(expires_at=None)], later)) == [
+            True
+        ]
         (found,) = self.read(backend, backend.transfer.sessions([KEY], later))
         assert found is not None
         assert (found.title, list(found.variables)) == ("Another", [])
@@ -104,10 +106,10 @@ class TransferContract(ContractCase):
     def test_messages_are_restored_at_their_positions(self, backend: Backend) -> None:
         rows = [message(at, f"text {at}", role="system" if at == 3 else "human", agent="writer") for at in (3, 5, 6)]
         rows = [row._replace(vector=unit([1.0, row.position]), created_at=NOW - row.position) for row in rows]
-        assert self.write(backend, backend.transfer.restore_messages(KEY, rows, NOW)) == 0
-        self.write(backend, backend.transfer.restore_session(SESSION, NOW))
-        assert self.write(backend, backend.transfer.restore_messages(KEY, rows[1:], NOW)) == 2
-        assert self.write(backend, backend.transfer.restore_messages(KEY, rows, NOW)) == 1
+        assert self.write(backend, backend.transfer.restore_messages({KEY: rows}, NOW)) == 0
+        self.write(backend, backend.transfer.restore_sessions([SESSION], NOW))
+        assert self.write(backend, backend.transfer.restore_messages({KEY: rows[1:]}, NOW)) == 2
+        assert self.write(backend, backend.transfer.restore_messages({KEY: rows}, NOW)) == 1
         found = self.read(backend, backend.transfer.messages(KEY, -1, 10, NOW))
         assert [row._replace(words=None, id_digest=None) for row in found] == [
             row._replace(words=None, id_digest=None) for row in rows
@@ -120,20 +122,20 @@ class TransferContract(ContractCase):
 
     def test_a_restored_title_waits_for_its_message(self, backend: Backend) -> None:
         rows = [message(at, f"text {at}", agent="writer")._replace(id_digest=bytes([at] * 16)) for at in (1, 3)]
-        self.write(backend, backend.transfer.restore_session(SESSION, NOW))
-        self.write(backend, backend.transfer.restore_messages(KEY, rows[:1], NOW))
+        self.write(backend, backend.transfer.restore_sessions([SESSION], NOW))
+        self.write(backend, backend.transfer.restore_messages({KEY: rows[:1]}, NOW))
         self.write(backend, backend.messages.replace(KEY, Replacement(bytes([1] * 16), message(0, "edited")), NOW))
         assert self._state(backend).title == "A title"
-        self.write(backend, backend.transfer.restore_messages(KEY, rows[1:], NOW))
+        self.write(backend, backend.transfer.restore_messages({KEY: rows[1:]}, NOW))
         assert self._state(backend).title == "A title"
         self.write(backend, backend.messages.clear(KEY, "writer"))
         assert self._state(backend).title is None
 
     def test_vectors_are_read_whatever_the_order_of_their_storage(self, backend: Backend) -> None:
         rows = [message(at, f"text {at}")._replace(vector=unit([1.0, at + 1.0])) for at in range(30)]
-        self.write(backend, backend.transfer.restore_session(SESSION._replace(title=None), NOW))
+        self.write(backend, backend.transfer.restore_sessions([SESSION._replace(title=None)], NOW))
         for some in (rows[10:20], rows[:10], rows[20:]):
-            self.write(backend, backend.transfer.restore_messages(KEY, some, NOW))
+            self.write(backend, backend.transfer.restore_messages({KEY: some}, NOW))
             for after in (-1, 4, 13, 28):
                 found = self.read(backend, backend.transfer.messages(KEY, after, 7, NOW))
                 assert all(row.vector == rows[row.position].vector for row in found)
@@ -143,7 +145,7 @@ class TransferContract(ContractCase):
     def test_records_are_restored_without_using_their_session(self, backend: Backend) -> None:
         own, lost = record(user_id="alice", session_id="session-1"), record(1, session_id="missing")
         alone = record(2, agent="b")
-        self.write(backend, backend.transfer.restore_session(SESSION, NOW))
+        self.write(backend, backend.transfer.restore_sessions([SESSION], NOW))
         for _ in range(2):
             self.write(backend, backend.transfer.restore_records("default", [own, lost, alone], NOW))
         found = self.read(backend, backend.records.query(RecordQuery("default", newest_first=False), NOW))
@@ -220,8 +222,8 @@ class TransferContract(ContractCase):
             NOW + 592,
             CODEC.store(b"s"),
         )
-        assert self.write(backend, backend.transfer.restore_thread(state, NOW))
-        assert not self.write(backend, backend.transfer.restore_thread(state._replace(ttl=None), NOW))
+        assert self.write(backend, backend.transfer.restore_threads([state], NOW)) == [True]
+        assert self.write(backend, backend.transfer.restore_threads([state._replace(ttl=None)], NOW)) == [False]
         elements = [StoredElement(bytes([at]) * 16, Typed("msgpack", bytes([at]))) for at in range(3)]
         values = [
             StoredValue(ValueKey("", "log", "1"), LIST, "", b"\x00" * 16 + b"\x01" * 16, digest="d" * 16),
@@ -236,7 +238,7 @@ class TransferContract(ContractCase):
         ]
         rows = ThreadRows(elements, values, checkpoints, writes)
         for _ in range(2):
-            self.write(backend, backend.transfer.restore_rows(THREAD, rows, CODEC))
+            self.write(backend, backend.transfer.restore_rows({THREAD: rows}, CODEC))
         assert self.read(backend, backend.transfer.threads("default", ["thread-1", "missing"], NOW)) == [state, None]
         table = backend.transfer
         found_elements, _ = self.read(backend, table.elements(THREAD, None, 10))
@@ -253,7 +255,7 @@ class TransferContract(ContractCase):
     def test_threads_are_listed_in_order(self, backend: Backend) -> None:
         for thread_id in HOSTILE_IDS:
             state = ThreadState(ThreadKey("default", thread_id), None, {}, NOW, NOW, None, None, None)
-            self.write(backend, backend.transfer.restore_thread(state, NOW))
+            self.write(backend, backend.transfer.restore_threads([state], NOW))
         found: list[str] = []
         after = None
         while True:

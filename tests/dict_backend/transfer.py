@@ -49,7 +49,10 @@ class Transfer:
         return [row for row in rows if row.position > after][:limit]
 
     @program
-    def restore_session(self, state, now):
+    def restore_sessions(self, states, now):
+        return [self._restore_session(state, now) for state in states]
+
+    def _restore_session(self, state, now):
         if self._messages.alive(state.key, now):
             return False
         session = Session(state.created_at, state.updated_at, state.expires_at, state.title, state.title_position)
@@ -61,7 +64,10 @@ class Transfer:
         return True
 
     @program
-    def restore_messages(self, key, rows, now):
+    def restore_messages(self, rows, now):
+        return sum(self._restore_messages(key, own, now) for key, own in rows.items())
+
+    def _restore_messages(self, key, rows, now):
         session = self._messages.alive(key, now)
         new = [row for row in rows if session and row.position not in session.rows]
         if session:
@@ -178,7 +184,10 @@ class Transfer:
         return [ThreadWrite(key, rows[key][own]) for key in sorted(rows) for own in sorted(rows[key])], None
 
     @program
-    def restore_thread(self, state, now):
+    def restore_threads(self, states, now):
+        return [self._restore_thread(state, now) for state in states]
+
+    def _restore_thread(self, state, now):
         if self._checkpoints._alive(state.key, now):
             return False
         times = (state.created_at, state.updated_at, state.expires_at, state.ttl)
@@ -186,8 +195,11 @@ class Transfer:
         return True
 
     @program
-    def restore_rows(self, thread, rows, codec):
-        found = self._checkpoints._threads[thread]
+    def restore_rows(self, rows, codec):
+        for thread, own in rows.items():
+            self._restore_rows(self._checkpoints._threads[thread], own, codec)
+
+    def _restore_rows(self, found, rows, codec):
         for element in rows.elements:
             found.elements.setdefault(*element)
         for value in rows.values:

@@ -136,18 +136,18 @@ class TransferTable(Protocol):
                 backend that encrypts refuses it otherwise. Default: True.
         """
 
-    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
-        """Store a session without messages, with its summaries and variables.
+    def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
+        """Store sessions of a tenant without messages, with their summaries and variables.
 
-        Return false, and store nothing, if the session exists. A session that has expired is replaced. The summaries get new
-        revisions.
+        For each session, return true if it was stored. A session that exists is not stored. One that has expired is replaced.
+        The summaries get new revisions.
         """
 
-    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
-        """Store messages at their positions in a session that exists, and return the number of stored messages.
+    def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
+        """Store messages at their positions in sessions of a tenant, and return the number of stored messages.
 
-        A message whose position is taken is not stored. The number of the session's messages is updated, and its next
-        position is after the last message.
+        A message is not stored if its position is taken, or if its session does not exist. The number of messages of each
+        session is updated, and its next position is after the last message.
         """
 
     def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:
@@ -215,11 +215,11 @@ class TransferTable(Protocol):
     def writes(self, thread: ThreadKey, after: Any, limit: int) -> Program[Page[ThreadWrite]]:
         """Return a page of the pending writes of a thread, sorted by checkpoint, task ID and index."""
 
-    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
-        """Store a thread without rows.
+    def restore_threads(self, states: Sequence[ThreadState], now: float) -> Program[list[bool]]:
+        """Store threads of a tenant without rows.
 
-        Return false, and store nothing, if the thread exists. A thread that has expired is replaced.
+        For each thread, return true if it was stored. A thread that exists is not stored. One that has expired is replaced.
         """
 
-    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
-        """Store rows of a thread that exists, unless they are stored."""
+    def restore_rows(self, rows: Mapping[ThreadKey, ThreadRows], codec: Codec) -> Program[None]:
+        """Store rows of threads of a tenant that exist, unless the rows are stored."""

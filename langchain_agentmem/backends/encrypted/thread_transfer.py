@@ -109,7 +109,7 @@ class ThreadTransfer:
         ]
         elements = [StoredElement(*one) for one in seal.sealed_elements(dict(rows.elements)).items()]
         restored = ThreadRows(elements, seal.sealed_values(rows.values), checkpoints, writes)
-        yield from self._inner.transfer.restore_rows(sealed, restored, documents)
+        yield from self._inner.transfer.restore_rows({sealed: restored}, documents)
         if checkpoints or writes:
             entries = yield from self._inner.checkpoints.entries(sealed)
             tags = {one.row.key: self._tag(head, "checkpoint", *one.row.key) for one in rows.checkpoints}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.backends.contract import (
@@ -111,13 +111,27 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         return found
 
     @storage_program
-    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
+    def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
+        keys = [state.key for state in states]
+        sealed = yield from together([self._sealed_state(state, now) for state in states])
+        restored = yield from self._inner.restore_sessions(sealed, now)
+        heads = yield from together([self._heads.head(self._key(key), now) for key in keys])
+        yield from together(
+            [
+                self._swap(key, stored, Head.new(stored.next_position), now)
+                for key, stored in zip(keys, heads, strict=True)
+                if stored.value is None
+            ]
+        )
+        return restored
+
+    def _sealed_state(self, state: SessionState, now: float) -> Program[SessionState]:
         key = state.key
         variables: list[VariableRow] = []
         for scope, own in by_scope(state.variables).items():
             change, rows = yield from self._variables.restoring(scope, own, now, NO_HEAD)
             variables += [*rows, *self._variables.head_rows(self._variables.cipher.scope(scope), change, now)]
-        sealed = state._replace(
+        return state._replace(
             key=self._key(key),
             title=self._seal_optional(state.title, "title", *names_of(key)),
             metadata=self._seal_optional(state.metadata, "metadata", *names_of(key)),
@@ -129,24 +143,27 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             },
             variables=variables,
         )
-        created = yield from self._inner.restore_session(sealed, now)
-        stored = yield from self._heads.head(self._key(key), now)
-        if stored.value is None:
-            yield from self._swap(key, stored, Head.new(stored.next_position), now)
-        return created
 
     @storage_program
-    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
-        stored = yield from self._heads.head(self._key(key), now)
-        if not rows or stored == LogHead(0, None):
-            return 0
-        head = self._messages.head(key, stored, restoring=True)
-        new = {row.position: added(row) for row in rows if not head.has(row.position)}
-        if new:  # the head is first, so that an interrupted restoration can be continued
-            head = head.restored(new)
-            yield from self._swap(key, stored, head, now)
-        sealed = [self._messages.sealed(key, head, row.position, head.accepted(row.position)[-1], row) for row in rows]
-        return (yield from self._inner.restore_messages(self._key(key), sealed, now))
+    def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
+        keys = [key for key, own in rows.items() if own]
+        heads = yield from together([self._heads.head(self._key(key), now) for key in keys])
+        swaps = []
+        sealed: dict[SessionKey, list[MessageRow]] = {}
+        for key, stored in zip(keys, heads, strict=True):
+            if stored == LogHead(0, None):
+                continue
+            head = self._messages.head(key, stored, restoring=True)
+            new = {row.position: added(row) for row in rows[key] if not head.has(row.position)}
+            if new:
+                head = head.restored(new)
+                swaps.append(self._swap(key, stored, head, now))
+            sealed[self._key(key)] = [
+                self._messages.sealed(key, head, row.position, head.accepted(row.position)[-1], row)
+                for row in rows[key]
+            ]
+        yield from together(swaps)  # the heads are first, so that an interrupted restoration can be continued
+        return (yield from self._inner.restore_messages(sealed, now))
 
     def _swap(self, key: SessionKey, stored: LogHead, head: Head, now: float) -> Program[None]:
         value = self._messages.sealed_head(key, head)
@@ -250,12 +267,13 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         return [ThreadWrite(key, seal.plain_writes(key, [write], None)[0]) for key, write in found], following
 
     @storage_program
-    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
-        return (yield from self._inner.restore_thread(self._threads.sealed_state(state), now))
+    def restore_threads(self, states: Sequence[ThreadState], now: float) -> Program[list[bool]]:
+        return (yield from self._inner.restore_threads([self._threads.sealed_state(state) for state in states], now))
 
     @storage_program
-    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
-        yield from self._threads.restore_rows(thread, rows, codec)
+    def restore_rows(self, rows: Mapping[ThreadKey, ThreadRows], codec: Codec) -> Program[None]:
+        for thread, own in rows.items():
+            yield from self._threads.restore_rows(thread, own, codec)
 
 
 def _sorted(rows: list[VariableRow]) -> list[VariableRow]:

@@ -279,7 +279,7 @@ def _answer(cursor: Any, step: Any) -> Program[Any]:
 
 
 def _pipelined(connection: Connection, steps: Sequence[Any]) -> Program[list[Any]]:
-    """Return the rows of several statements, which are sent together if libpq can do so."""
+    """Return the results of several statements, which are sent together if libpq can do so."""
     cursors = [_cursor(connection) for _ in steps]
     if not psycopg.capabilities.has_pipeline():
         results = []
@@ -300,8 +300,8 @@ def _pipelined(connection: Connection, steps: Sequence[Any]) -> Program[list[Any
     yield from Do(leave, None, None, None)
     forget_pipeline(connection)
     results = []
-    for cursor in cursors:
-        results.append((yield from Do(cursor.fetchall)))
+    for cursor, step in zip(cursors, steps, strict=True):
+        results.append((yield from Do(cursor.fetchall)) if isinstance(step, Fetch) else cursor.rowcount)
     return results
 
 

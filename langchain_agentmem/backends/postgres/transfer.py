@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import (
@@ -28,8 +28,6 @@ from langchain_agentmem.backends.contract import (
     session_of,
 )
 from langchain_agentmem.backends.postgres.checkpoints import (
-    COMPACT,
-    added_values,
     checkpoint_row,
     compact_columns,
     read_write_type,
@@ -76,6 +74,12 @@ class PostgresTransfer:
             [Fetch(self._sql[name], parameters) for name in ("sessions", "summaries", "variables_of_sessions")]
         )
         by_place = {bytes(place): columns for place, *columns in rows}
+        told: dict[bytes, dict[str, StoredSummary]] = {}
+        for place, agent, *one in summaries:
+            told.setdefault(bytes(place), {})[agent] = StoredSummary(*one)
+        set_: dict[bytes, list[Sequence[Any]]] = {}
+        for place, *one in variables:
+            set_.setdefault(bytes(place), []).append(one)
         found: list[SessionState | None] = []
         for key, place in zip(keys, places, strict=True):
             columns = by_place.get(place)
@@ -83,13 +87,8 @@ class PostgresTransfer:
                 found.append(None)
                 continue
             title, *rest = columns
-            told = {agent: StoredSummary(*one) for own, agent, *one in summaries if bytes(own) == place}
-            set_ = [
-                VariableRow(VariableScope(*key, agent or None), *one)
-                for own, agent, *one in variables
-                if bytes(own) == place
-            ]
-            found.append(SessionState._make((key, read_title(key.session_id, title), *rest, told, set_)))
+            own = [VariableRow(VariableScope(*key, agent or None), *one) for agent, *one in set_.get(place, ())]
+            found.append(SessionState._make((key, read_title(key.session_id, title), *rest, told.get(place, {}), own)))
         return found
 
     @one_statement
@@ -107,43 +106,59 @@ class PostgresTransfer:
         return [message_row(row)._replace(vector=vector) for vector, *row in rows]
 
     @storage_program
-    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
-        key, place, owner = state.key, session_digest(state.key), owner_digest(state.key.tenant, state.key.user_id)
-        yield from Fetch(self._sql["delete_expired_session"], {"place": place, "now": now})
-        columns = (
-            *(place, owner, key.tenant, key.user_id or "", key.session_id),
-            *(None if state.title is None else state.title.encode(), state.title_position, state.next_position),
-            *(state.created_at, state.updated_at, state.expires_at, state.metadata),
-        )
-        for (session,) in (yield from Fetch(self._sql["add_session"], columns)):
-            if state.summaries:
-                told = list(state.summaries.values())
-                texts = ([one.value for one in told], [one.covers for one in told])
-                yield from Execute(self._sql["add_summaries"], (session, list(state.summaries), *texts))
-            yield from self._add_variables(state.variables, session, now)
-            return True
-        return False
+    def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
+        places = [session_digest(state.key) for state in states]
+        columns = {
+            "places": places,
+            "owners": [owner_digest(state.key.tenant, state.key.user_id) for state in states],
+            "tenant": states[0].key.tenant if states else "",
+            "users": [state.key.user_id or "" for state in states],
+            "ids": [state.key.session_id for state in states],
+            "titles": column_of([None if state.title is None else state.title.encode() for state in states]),
+            "title_positions": column_of([state.title_position for state in states]),
+            "following": [state.next_position for state in states],
+            "created": [state.created_at for state in states],
+            "updated": [state.updated_at for state in states],
+            "expires": column_of([state.expires_at for state in states]),
+            "metadata": column_of([state.metadata for state in states]),
+            "now": now,
+        }
+        added: list[Any]
+        _, added = yield from All([Fetch(self._sql[name], columns) for name in ("delete_expired", "add_sessions")])
+        numbers = {bytes(place): number for place, number in added}
+        new = [(numbers[place], state) for place, state in zip(places, states, strict=True) if place in numbers]
+        told = [(session, agent, *one) for session, state in new for agent, one in state.summaries.items()]
+        if told:
+            sessions, agents, values, _, covers = zip(*told, strict=True)
+            texts = (list(agents), list(values), column_of(list(covers)))
+            yield from Execute(self._sql["add_summaries"], (list(sessions), *texts))
+        yield from self._add_variables([(session, row) for session, state in new for row in state.variables], now)
+        return [place in numbers for place in places]
 
     @one_statement
-    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
+    def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
+        added = [(session_digest(key), row) for key, own in rows.items() for row in own]
+        following: dict[bytes, int] = {}
+        for place, row in added:
+            following[place] = max(following.get(place, 0), row.position + 1)
         parameters = {
-            "place": session_digest(key),
+            "wanted": list(following),
+            "following": list(following.values()),
             "now": now,
-            "next": max((row.position + 1 for row in rows), default=0),
-            "positions": [row.position for row in rows],
-            "roles": [row.role for row in rows],
-            "agents": column_of([row.agent for row in rows]),
-            "ends": [row.ends_with_session for row in rows],
-            "times": [row.created_at for row in rows],
-            "metadata": column_of([row.metadata for row in rows]),
-            "types": [row.body.type for row in rows],
-            "bodies": [row.body.data for row in rows],
-            "words": column_of([row.words for row in rows]),
-            "vectors": column_of([row.vector for row in rows]),
-            "digests": column_of([row.id_digest for row in rows]),
+            "places": [place for place, _ in added],
+            "positions": [row.position for _, row in added],
+            "roles": [row.role for _, row in added],
+            "agents": column_of([row.agent for _, row in added]),
+            "ends": [row.ends_with_session for _, row in added],
+            "times": [row.created_at for _, row in added],
+            "metadata": column_of([row.metadata for _, row in added]),
+            "types": [row.body.type for _, row in added],
+            "bodies": [row.body.data for _, row in added],
+            "words": column_of([row.words for _, row in added]),
+            "vectors": column_of([row.vector for _, row in added]),
+            "digests": column_of([row.id_digest for _, row in added]),
         }
-        found = yield from Fetch(self._sql["add_messages"], parameters)
-        return int(found[0][0]) if found else 0
+        return sum(number for (number,) in (yield from Fetch(self._sql["add_messages"], parameters)))
 
     @one_statement
     def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:
@@ -175,26 +190,25 @@ class PostgresTransfer:
 
     @storage_program
     def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:  # noqa: ARG002
-        added = 0
-        for user_id in dict.fromkeys(row.scope.user_id for row in rows):
-            own = [row for row in rows if row.scope.user_id == user_id]
-            added += yield from self._add_variables(own, None, now)
-        return added
+        return (yield from self._add_variables([(None, row) for row in rows], now))
 
-    def _add_variables(self, rows: Sequence[VariableRow], session: int | None, now: float) -> Program[int]:
-        """Add variables of one user."""
+    def _add_variables(self, rows: Sequence[tuple[int | None, VariableRow]], now: float) -> Program[int]:
+        """Add variables of one tenant, each with the ID of its session."""
         if not rows:
             return 0
-        scope = rows[0].scope
+        scopes = [row.scope for _, row in rows]
         parameters = (
-            *(owner_digest(scope.tenant, scope.user_id), scope.tenant, scope.user_id or "", session),
-            [scope_digest(row.scope) for row in rows],
-            [row.name for row in rows],
-            [row.scope.agent or "" for row in rows],
-            [row.value for row in rows],
-            [row.created_at for row in rows],
-            [row.updated_at for row in rows],
-            [row.expires_at for row in rows],
+            scopes[0].tenant,
+            [scope_digest(scope) for scope in scopes],
+            [row.name for _, row in rows],
+            [owner_digest(scope.tenant, scope.user_id) for scope in scopes],
+            [scope.user_id or "" for scope in scopes],
+            column_of([session for session, _ in rows]),
+            [scope.agent or "" for scope in scopes],
+            [row.value for _, row in rows],
+            [row.created_at for _, row in rows],
+            [row.updated_at for _, row in rows],
+            column_of([row.expires_at for _, row in rows]),
             now,
         )
         return (yield from Execute(self._sql["add_variables"], parameters))
@@ -328,46 +342,67 @@ class PostgresTransfer:
         return found, tuple(rows[-1][:4]) if len(rows) == limit else None
 
     @storage_program
-    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
-        name = thread_name(state.key)
-        yield from Fetch(self._sql["delete_expired_thread"], (name, now))
-        type_, secret = state.secret or (None, None)
+    def restore_threads(self, states: Sequence[ThreadState], now: float) -> Program[list[bool]]:
+        names = [thread_name(state.key) for state in states]
+        secrets = [state.secret or (None, None) for state in states]
         columns = {
-            "name": name,
-            **state.key._asdict(),
-            "user_id": state.user_id or "",
-            "created_at": state.created_at,
-            "updated_at": state.updated_at,
-            "ttl": state.ttl,
-            "expires_at": state.expires_at,
-            "secret_type": type_,
-            "secret": secret,
+            "names": names,
+            "tenant": states[0].key.tenant if states else "",
+            "ids": [state.key.thread_id for state in states],
+            "users": [state.user_id or "" for state in states],
+            "created": [state.created_at for state in states],
+            "updated": [state.updated_at for state in states],
+            "ttls": column_of([state.ttl for state in states]),
+            "expires": column_of([state.expires_at for state in states]),
+            "types": column_of([type_ for type_, _ in secrets]),
+            "secrets": column_of([secret for _, secret in secrets]),
+            "now": now,
         }
-        for (thread,) in (yield from Fetch(self._sql["add_thread"], columns)):
-            users = (list(state.users), list(state.users.values()))
-            yield from Execute(self._sql["add_users"], (thread, *users))
-            return True
-        return False
+        steps = [Fetch(self._sql[name], columns) for name in ("delete_expired_threads", "add_threads")]
+        added: list[Any]
+        _, added = yield from All(steps)
+        numbers: dict[str, int] = dict(added)
+        users = [
+            (numbers[name], *one)
+            for name, state in zip(names, states, strict=True)
+            if name in numbers
+            for one in state.users.items()
+        ]
+        if users:
+            yield from Execute(self._sql["add_users"], _columns(users))
+        return [name in numbers for name in names]
 
     @storage_program
-    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
-        name = thread_name(thread)
-        for (number,) in (yield from Fetch(self._sql["thread_number"], (name,))):
-            if rows.values or rows.elements:
-                described, data, *elements = added_values(rows.values, dict(rows.elements))
-                yield from Execute(self._sql["add_values"], (number, data, described, number, *elements))
-            checkpoints = []
-            for row, run_id, created_at in rows.checkpoints:
+    def restore_rows(self, rows: Mapping[ThreadKey, ThreadRows], codec: Codec) -> Program[None]:
+        named = {thread_name(thread): own for thread, own in rows.items()}
+        numbers: dict[str, int] = dict((yield from Fetch(self._sql["thread_numbers"], (list(named),))))
+        values, elements, checkpoints, writes = [], [], [], []
+        for name, number in numbers.items():
+            own = named[name]
+            values += [
+                (
+                    *(number, *one.key, one.kind, one.type, one.data, one.number, *(one.base or (None,) * 3)),
+                    *(one.head, one.tail, one.digest),
+                )
+                for one in own.values
+            ]
+            elements += [(number, reference, *typed) for reference, typed in own.elements]
+            for row, run_id, created_at in own.checkpoints:
                 document = compact_columns(CheckpointPut(row, run_id, (), {}), codec, created_at)
-                checkpoints.append((name, *row.key, row.parent_id, COMPACT, *document))
-            yield from ExecuteMany(self._sql["add_checkpoint"], checkpoints)
-            yield from ExecuteMany(
-                self._sql["add_write"],
-                [
-                    (
-                        *(name, *key, write.task_id, write.write_index, write.task_path, write.channel),
-                        *(write_type(write), write.data),
-                    )
-                    for key, write in rows.writes
-                ],
-            )
+                checkpoints.append((name, *row.key, row.parent_id, *document))
+            writes += [
+                (
+                    *(name, *key, write.task_id, write.write_index, write.task_path, write.channel),
+                    *(write_type(write), write.data),
+                )
+                for key, write in own.writes
+            ]
+        added = {"add_values": values, "add_elements": elements, "add_checkpoints": checkpoints, "add_writes": writes}
+        steps = [Execute(self._sql[name], _columns(columns)) for name, columns in added.items() if columns]
+        if steps:
+            yield from All(steps)
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any] | None]:
+    """Return the columns of rows."""
+    return [column_of(list(column)) for column in zip(*rows, strict=True)]

@@ -24,31 +24,41 @@ ORDER BY variable.agent COLLATE "C", variable.name COLLATE "C"
 SELECT vector, {message} FROM {schema}agentmem_messages
 WHERE session = {living_session} AND position > %(after)s ORDER BY position LIMIT %(limit)s
 
--- delete_expired_session --
--- Delete a session that has expired. Parameters: place, now.
-SELECT {schema}agentmem_delete_session(place) FROM {schema}agentmem_sessions WHERE place = %(place)s AND expires_at <= %(now)s
+-- delete_expired --
+-- Delete sessions that have expired. Parameters: places, now.
+SELECT {schema}agentmem_delete_session(place) FROM {schema}agentmem_sessions
+WHERE place = ANY (%(places)s::bytea[]) AND expires_at <= %(now)s
 
--- add_session --
--- Add a session without messages, unless it exists. Return its ID. Parameters: the columns.
+-- add_sessions --
+-- Add sessions without messages, unless they exist. Return the places and IDs of those that were added. Parameters: tenant; the
+-- other columns.
 INSERT INTO {schema}agentmem_sessions
     (place, owner, tenant, user_id, session_id, title, title_position, next_position, created_at, updated_at, expires_at, metadata)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (place) DO NOTHING RETURNING id
+SELECT added.place, added.owner, %(tenant)s, added.user_id, added.id, added.title, added.title_position, added.following,
+    added.created, added.updated, added.expires, added.metadata
+FROM unnest(
+    %(places)s::bytea[], %(owners)s::bytea[], %(users)b::text[], %(ids)b::text[], %(titles)s::bytea[],
+    %(title_positions)s::bigint[], %(following)s::bigint[], %(created)s::double precision[], %(updated)s::double precision[],
+    %(expires)s::double precision[], %(metadata)b::text[]
+) AS added (place, owner, user_id, id, title, title_position, following, created, updated, expires, metadata)
+ORDER BY added.place ON CONFLICT (place) DO NOTHING RETURNING place, id
 
 -- add_summaries --
--- Add summaries. Parameters: session; agents, values, covers.
+-- Add summaries. Parameters: sessions, agents, values, covers.
 INSERT INTO {schema}agentmem_summaries (session, agent, value, revision, covers)
-SELECT %s, added.agent, added.value, (random() * 9e15)::bigint, added.covers
-FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS added (agent, value, covers)
+SELECT added.session, added.agent, added.value, (random() * 9e15)::bigint, added.covers
+FROM unnest(%s::bigint[], %b::text[], %b::text[], %s::bigint[]) AS added (session, agent, value, covers)
 
 -- add_variables --
--- Add variables, unless they exist and have not expired. Parameters: owner, tenant, user_id, session (NULL: none); places, names,
--- agents, values, times of creation, update and expiry; now.
+-- Add variables, unless they exist and have not expired. Parameters: tenant; places, names, owners, user IDs, sessions (NULL:
+-- none), agents, values, times of creation, update and expiry; now.
 INSERT INTO {schema}agentmem_variables AS known
-    (place, name, owner, tenant, user_id, session, agent, value, created_at, updated_at, expires_at)
-SELECT added.place, added.name, %s, %s, %s, %s, added.agent, added.value, added.created, added.updated, added.expires
+    (tenant, place, name, owner, user_id, session, agent, value, created_at, updated_at, expires_at)
+SELECT %s, added.*
 FROM unnest(
-    %s::bytea[], %s::text[], %s::text[], %s::text[], %s::double precision[], %s::double precision[], %s::double precision[]
-) AS added (place, name, agent, value, created, updated, expires)
+    %s::bytea[], %b::text[], %s::bytea[], %b::text[], %s::bigint[], %b::text[], %b::text[], %s::double precision[],
+    %s::double precision[], %s::double precision[]
+) AS added (place, name, owner, user_id, session, agent, value, created, updated, expires)
 ORDER BY added.place, added.name
 ON CONFLICT (place, name) DO UPDATE SET
     session = excluded.session, value = excluded.value, created_at = excluded.created_at, updated_at = excluded.updated_at,
@@ -56,28 +66,36 @@ ON CONFLICT (place, name) DO UPDATE SET
 WHERE known.expires_at <= %s
 
 -- add_messages --
--- Add messages to a session, unless their positions are taken. Return the number of added messages. Parameters: those of
--- `living_session`, next (the position after the last one); the columns of the messages.
+-- Add messages to sessions, unless their positions are taken. Return the number of added messages of each session. Parameters:
+-- wanted (the places of the sessions), following (for each session, the position after its last message), now; places (of each
+-- message's session), the columns of the messages.
 WITH session AS MATERIALIZED (
-    SELECT id FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive} FOR UPDATE
+    SELECT id, place FROM {schema}agentmem_sessions WHERE place = ANY (%(wanted)s::bytea[]) AND {alive} ORDER BY id FOR UPDATE
 ), added AS (
     INSERT INTO {schema}agentmem_messages (
         session, position, role, agent, ends_with_session, created_at, metadata, type, body, token, words, vector, id_digest
     )
     SELECT session.id, added.position, added.role, added.agent, added.ends, added.at, added.metadata, added.type, added.body, 0,
         added.words, added.vector, added.digest
-    FROM session CROSS JOIN unnest(
-        %(positions)s::bigint[], %(roles)b::text[], %(agents)b::text[], %(ends)s::boolean[], %(times)s::double precision[],
-        %(metadata)b::text[], %(types)b::text[], %(bodies)b::bytea[], %(words)b::bytea[], %(vectors)b::bytea[],
-        %(digests)b::bytea[]
-    ) AS added (position, role, agent, ends, at, metadata, type, body, words, vector, digest)
-    ON CONFLICT (session, position) DO NOTHING RETURNING 1
+    FROM unnest(
+        %(places)s::bytea[], %(positions)s::bigint[], %(roles)b::text[], %(agents)b::text[], %(ends)s::boolean[],
+        %(times)s::double precision[], %(metadata)b::text[], %(types)b::text[], %(bodies)b::bytea[], %(words)b::bytea[],
+        %(vectors)b::bytea[], %(digests)b::bytea[]
+    ) AS added (place, position, role, agent, ends, at, metadata, type, body, words, vector, digest)
+    JOIN session ON session.place = added.place
+    ON CONFLICT (session, position) DO NOTHING RETURNING session
+), counted AS (
+    SELECT session.id, max(wanted.following) AS following, count(added.session) AS number
+    FROM session
+    JOIN unnest(%(wanted)s::bytea[], %(following)s::bigint[]) AS wanted (place, following) ON wanted.place = session.place
+    LEFT JOIN added ON added.session = session.id
+    GROUP BY session.id
 )
-UPDATE {schema}agentmem_sessions AS counted SET
-    message_count = message_count + (SELECT count(*) FROM added), next_position = greatest(next_position, %(next)s),
+UPDATE {schema}agentmem_sessions AS own SET
+    message_count = message_count + counted.number, next_position = greatest(next_position, counted.following),
     edition = pg_current_xact_id()
-FROM session WHERE counted.id = session.id
-RETURNING (SELECT count(*) FROM added)
+FROM counted WHERE own.id = counted.id
+RETURNING counted.number
 
 -- add_records --
 -- Add records whose sessions exist, unless they are stored. Parameters: tenant; IDs, owners, user IDs, places (NULL: no session),
@@ -242,52 +260,63 @@ WHERE thread_id = %s
   AND (checkpoint_ns COLLATE "C", checkpoint_id COLLATE "C", task_id COLLATE "C", idx) > (%s, %s, %s, %s)
 ORDER BY checkpoint_ns COLLATE "C", checkpoint_id COLLATE "C", task_id COLLATE "C", idx LIMIT %s
 
--- delete_expired_thread --
--- Delete a thread that has expired. Parameters: name, now.
-SELECT {schema}agentmem_delete_thread(name) FROM {schema}agentmem_threads WHERE name = %s AND expires_at <= %s
+-- delete_expired_threads --
+-- Delete threads that have expired. Parameters: names, now.
+SELECT {schema}agentmem_delete_thread(name) FROM {schema}agentmem_threads
+WHERE name = ANY (%(names)b::text[]) AND expires_at <= %(now)s
 
--- add_thread --
--- Add a thread, unless it exists. Return its ID. Parameters: the columns.
+-- add_threads --
+-- Add threads, unless they exist. Return the names and IDs of those that were added. Parameters: tenant; the other columns.
 INSERT INTO {schema}agentmem_threads
     (name, tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret)
-SELECT wanted.* FROM (VALUES (
-    %(name)s, %(tenant)s, %(thread_id)s, %(user_id)s, %(created_at)s::double precision, %(updated_at)s::double precision,
-    %(ttl)s::double precision, %(expires_at)s::double precision, %(secret_type)s::text, %(secret)s::bytea
-)) AS wanted
-WHERE NOT EXISTS (SELECT 1 FROM {schema}checkpoints WHERE thread_id = %(name)s)
-ON CONFLICT (name) DO NOTHING RETURNING id
+SELECT added.name, %(tenant)s, added.id, added.user_id, added.created, added.updated, added.ttl, added.expires, added.type,
+    added.secret
+FROM unnest(
+    %(names)b::text[], %(ids)b::text[], %(users)b::text[], %(created)s::double precision[], %(updated)s::double precision[],
+    %(ttls)s::double precision[], %(expires)s::double precision[], %(types)b::text[], %(secrets)s::bytea[]
+) AS added (name, id, user_id, created, updated, ttl, expires, type, secret)
+WHERE NOT EXISTS (SELECT 1 FROM {schema}checkpoints WHERE thread_id = added.name)
+ORDER BY added.name ON CONFLICT (name) DO NOTHING RETURNING name, id
 
 -- add_users --
--- Add the users of a thread. Parameters: thread; user IDs, times.
+-- Add users of threads. Parameters: threads, user IDs, times.
 INSERT INTO {schema}agentmem_thread_users (thread, user_id, used_at)
-SELECT %s, added.user_id, added.at FROM unnest(%s::text[], %s::double precision[]) AS added (user_id, at)
+SELECT added.* FROM unnest(%s::bigint[], %b::text[], %s::double precision[]) AS added
 
--- thread_number --
--- Return the ID of a thread's row. Parameter: name.
-SELECT id FROM {schema}agentmem_threads WHERE name = %s
+-- thread_numbers --
+-- Return the names and IDs of threads. Parameter: names.
+SELECT name, id FROM {schema}agentmem_threads WHERE name = ANY (%b::text[])
 
 -- add_values --
--- Add values and elements of a thread, unless they are stored. Parameters: thread; the rows of the values (a JSON list), the data
--- of these rows; thread; the references, types and data of the elements.
-WITH rows AS (
-    INSERT INTO {schema}agentmem_channel_values
-    SELECT %s, added ->> 0, added ->> 1, added ->> 2, added ->> 3, added ->> 4, (%s::bytea[])[place], (added ->> 5)::bigint,
-        added ->> 6, added ->> 7, added ->> 8, (added ->> 9)::bigint, (added ->> 10)::bigint, added ->> 11
-    FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS added (added, place)
-    ON CONFLICT DO NOTHING
+-- Add values of threads, unless they are stored. Parameters: threads, and the other columns.
+INSERT INTO {schema}agentmem_channel_values (
+    thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail, digest
 )
-INSERT INTO {schema}agentmem_elements
-SELECT %s, added.reference, added.type, added.data
-FROM unnest(%s::bytea[], %b::text[], %s::bytea[]) AS added (reference, type, data)
-ORDER BY added.reference ON CONFLICT (thread, reference) DO NOTHING
+SELECT added.* FROM unnest(
+    %s::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %s::bigint[], %b::text[], %b::text[],
+    %b::text[], %s::bigint[], %s::bigint[], %b::text[]
+) AS added
+ON CONFLICT DO NOTHING
 
--- add_checkpoint --
--- Add a checkpoint, unless it is stored. Parameters: the columns.
+-- add_elements --
+-- Add elements of threads, unless they are stored. Parameters: threads, references, types, data.
+INSERT INTO {schema}agentmem_elements (thread, reference, type, data)
+SELECT added.* FROM unnest(%s::bigint[], %s::bytea[], %b::text[], %b::bytea[]) AS added (thread, reference, type, data)
+ORDER BY added.thread, added.reference ON CONFLICT (thread, reference) DO NOTHING
+
+-- add_checkpoints --
+-- Add compact checkpoints, unless they are stored. Parameters: the columns.
 INSERT INTO {schema}checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s::jsonb) ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO NOTHING
+SELECT added.thread, added.namespace, added.id, added.parent, 'agentmem', added.checkpoint::jsonb, added.metadata::jsonb
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
+    AS added (thread, namespace, id, parent, checkpoint, metadata)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO NOTHING
 
--- add_write --
--- Add a pending write, unless it is stored. Parameters: the columns.
+-- add_writes --
+-- Add pending writes, unless they are stored. Parameters: the columns.
 INSERT INTO {schema}checkpoint_writes
     (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, blob)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING
+SELECT added.* FROM unnest(
+    %b::text[], %b::text[], %b::text[], %b::text[], %s::int[], %b::text[], %b::text[], %b::text[], %b::bytea[]
+) AS added
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING

@@ -119,47 +119,14 @@ class RedisTransfer:
         return [row._replace(vector=vectors.get(row.position)) for row in message_rows(records)]
 
     @storage_program
-    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
-        key = state.key
-        fields: dict[str, Any] = {
-            "identity": identity_of(key),
-            "next": state.next_position,
-            "created": optional(state.created_at),
-            "updated": optional(state.updated_at),
-        }
-        if state.title is not None:
-            fields |= {
-                "title": state.title,
-                "titled": _RENAMED if state.title_position is None else state.title_position,
-            }
-        if state.metadata is not None:
-            fields["metadata"] = state.metadata
-        for number, (agent, summary) in enumerate(state.summaries.items()):
-            fields |= {f"summary:{agent}": summary.value, f"revision:{agent}": int(now * 1_000_000) + number}
-            if summary.covers is not None:
-                fields[f"covers:{agent}"] = summary.covers
-        variables = [part for row in state.variables for part in pack_variable(row)]
-        arguments = (optional(now), optional(state.expires_at), len(fields), *_flat(fields), *variables)
-        ttl = None if state.expires_at is None else state.expires_at - state.updated_at
-        steps = listed(key, state.updated_at, ttl)
-        ends = [row.expires_at for row in state.variables if row.expires_at is not None]
-        if ends:
-            schedule = variable_schedule(key.tenant)
-            steps.append(indexes.schedule(schedule, identity_of_scope(VariableScope(*key)), min(ends), earliest=True))
-        (*_, restored) = yield from InvokeAll([*steps, _of_session("restore", key, arguments)])
-        return bool(restored)
+    def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
+        answers = yield from _last_answers([_restored_session(state, now) for state in states])
+        return [bool(restored) for restored in answers]
 
     @storage_program
-    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
-        arguments: list[Any] = [optional(now)]
-        for row in rows:
-            marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
-            arguments += (
-                *(row.position, marks, row.agent or "", pack_message(row), pack_entry(row)),
-                *(row.vector or b"", row.id_digest or b""),
-            )
-        note = note_edit(key)
-        return int((yield from InvokeAll([note, _of_session("restore_messages", key, arguments)]))[1])
+    def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
+        answers = yield from _last_answers([_restored_messages(key, own, now) for key, own in rows.items()])
+        return sum(map(int, answers))
 
     @storage_program
     def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:
@@ -192,10 +159,8 @@ class RedisTransfer:
 
     @storage_program
     def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:  # noqa: ARG002
-        steps = [restore_variable_steps(row, now) for row in rows]
-        answers = yield from InvokeAll([one for step in steps for one in step])
-        ends = [sum(len(step) for step in steps[: at + 1]) for at in range(len(steps))]
-        return sum(int(answers[end - 1]) for end in ends)
+        answers = yield from _last_answers([restore_variable_steps(row, now) for row in rows])
+        return sum(map(int, answers))
 
     # Items
 
@@ -318,39 +283,94 @@ class RedisTransfer:
         return sorted(found, key=lambda one: (one.checkpoint, one.write.task_id, one.write.write_index)), following
 
     @storage_program
-    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
-        fields: dict[str, Any] = {
-            "identity": identity_of_thread(state.key),
-            "created": optional(state.created_at),
-            "updated": optional(state.updated_at),
-        }
-        known = {"user": state.user_id, "ttl": state.ttl, "secret": state.secret and pack(state.secret)}
-        fields |= {name: optional(value) for name, value in known.items() if value is not None}
-        fields |= {f"user:{user}": optional(used) for user, used in state.users.items()}
-        ttl = None if state.expires_at is None else state.expires_at - state.updated_at
-        steps = enlisted_thread(state.key, ThreadUse(state.updated_at, ttl=ttl), list(state.users))
-        arguments = (optional(now), optional(state.expires_at), *_flat(fields))
-        (*_, restored) = yield from InvokeAll([*steps, _of_thread("restore", state.key, arguments)])
-        return bool(restored)
+    def restore_threads(self, states: Sequence[ThreadState], now: float) -> Program[list[bool]]:
+        answers = yield from _last_answers([_restored_thread(state, now) for state in states])
+        return [bool(restored) for restored in answers]
 
     @storage_program
-    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
-        checkpoints = [
-            part
-            for row, run_id, created_at in rows.checkpoints
-            for part in (
-                field_of(row.key),
-                pack_checkpoint(CheckpointPut(row, run_id, (), {}), codec, created_at),
-                optional(run_id),
-            )
-        ]
-        arguments = (
-            *(len(rows.values), *(part for one in rows.values for part in (field_of(one.key), pack_value(one)))),
-            *(len(rows.elements), *(part for one in rows.elements for part in (one.reference, pack(one.typed)))),
-            *(len(rows.checkpoints), *checkpoints),
-            *(part for one in rows.writes for part in (field_of(one.checkpoint), pack_write(one.write))),
+    def restore_rows(self, rows: Mapping[ThreadKey, ThreadRows], codec: Codec) -> Program[None]:
+        yield from InvokeAll([_restored_rows(thread, own, codec) for thread, own in rows.items()])
+
+
+def _last_answers(groups: Sequence[Sequence[Invoke]]) -> Program[list[Any]]:
+    """Run groups of scripts in one round trip, and return the result of the last script of each group."""
+    answers = iter((yield from InvokeAll([one for group in groups for one in group])))
+    return [[next(answers) for _ in group][-1] for group in groups]
+
+
+def _restored_session(state: SessionState, now: float) -> list[Invoke]:
+    key = state.key
+    fields: dict[str, Any] = {
+        "identity": identity_of(key),
+        "next": state.next_position,
+        "created": optional(state.created_at),
+        "updated": optional(state.updated_at),
+    }
+    if state.title is not None:
+        fields |= {
+            "title": state.title,
+            "titled": _RENAMED if state.title_position is None else state.title_position,
+        }
+    if state.metadata is not None:
+        fields["metadata"] = state.metadata
+    for number, (agent, summary) in enumerate(state.summaries.items()):
+        fields |= {f"summary:{agent}": summary.value, f"revision:{agent}": int(now * 1_000_000) + number}
+        if summary.covers is not None:
+            fields[f"covers:{agent}"] = summary.covers
+    variables = [part for row in state.variables for part in pack_variable(row)]
+    arguments = (optional(now), optional(state.expires_at), len(fields), *_flat(fields), *variables)
+    ttl = None if state.expires_at is None else state.expires_at - state.updated_at
+    steps = listed(key, state.updated_at, ttl)
+    ends = [row.expires_at for row in state.variables if row.expires_at is not None]
+    if ends:
+        schedule = variable_schedule(key.tenant)
+        steps.append(indexes.schedule(schedule, identity_of_scope(VariableScope(*key)), min(ends), earliest=True))
+    return [*steps, _of_session("restore", key, arguments)]
+
+
+def _restored_messages(key: SessionKey, rows: Sequence[MessageRow], now: float) -> list[Invoke]:
+    arguments: list[Any] = [optional(now)]
+    for row in rows:
+        marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
+        arguments += (
+            *(row.position, marks, row.agent or "", pack_message(row), pack_entry(row)),
+            *(row.vector or b"", row.id_digest or b""),
         )
-        yield from _of_thread("restore_rows", thread, arguments)
+    return [note_edit(key), _of_session("restore_messages", key, arguments)]
+
+
+def _restored_thread(state: ThreadState, now: float) -> list[Invoke]:
+    fields: dict[str, Any] = {
+        "identity": identity_of_thread(state.key),
+        "created": optional(state.created_at),
+        "updated": optional(state.updated_at),
+    }
+    known = {"user": state.user_id, "ttl": state.ttl, "secret": state.secret and pack(state.secret)}
+    fields |= {name: optional(value) for name, value in known.items() if value is not None}
+    fields |= {f"user:{user}": optional(used) for user, used in state.users.items()}
+    ttl = None if state.expires_at is None else state.expires_at - state.updated_at
+    steps = enlisted_thread(state.key, ThreadUse(state.updated_at, ttl=ttl), list(state.users))
+    arguments = (optional(now), optional(state.expires_at), *_flat(fields))
+    return [*steps, _of_thread("restore", state.key, arguments)]
+
+
+def _restored_rows(thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Invoke:
+    checkpoints = [
+        part
+        for row, run_id, created_at in rows.checkpoints
+        for part in (
+            field_of(row.key),
+            pack_checkpoint(CheckpointPut(row, run_id, (), {}), codec, created_at),
+            optional(run_id),
+        )
+    ]
+    arguments = (
+        *(len(rows.values), *(part for one in rows.values for part in (field_of(one.key), pack_value(one)))),
+        *(len(rows.elements), *(part for one in rows.elements for part in (one.reference, pack(one.typed)))),
+        *(len(rows.checkpoints), *checkpoints),
+        *(part for one in rows.writes for part in (field_of(one.checkpoint), pack_write(one.write))),
+    )
+    return _of_thread("restore_rows", thread, arguments)
 
 
 def _of_session(name: str, key: SessionKey, arguments: Sequence[Any]) -> Invoke:

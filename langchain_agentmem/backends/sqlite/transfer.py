@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import (
@@ -75,7 +75,13 @@ class SqliteTransfer:
         rows = yield from Fetch(SQL["messages"], {**_named(key, now), "after": after, "limit": limit})
         return [message_row(tuple(row))._replace(vector=vector) for vector, *row in rows]
 
-    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
+    def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
+        restored = []
+        for state in states:
+            restored += [(yield from self._restore_session(state, now))]
+        return restored
+
+    def _restore_session(self, state: SessionState, now: float) -> Program[bool]:
         if not (yield from Fetch(SQL["session"], _named(state.key, now))):
             yield from _MESSAGES.delete(state.key)  # an expired one
         columns = (
@@ -90,7 +96,13 @@ class SqliteTransfer:
             return True
         return False
 
-    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
+    def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
+        added = 0
+        for key, own in rows.items():
+            added += yield from self._restore_messages(key, own, now)
+        return added
+
+    def _restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
         for session, *_ in (yield from Fetch(SQL["session"], _named(key, now))):
             columns = [
                 (
@@ -208,7 +220,13 @@ class SqliteTransfer:
         found = [ThreadWrite(CheckpointKey(*row[:2]), StoredWrite(*row[2:])) for row in rows]
         return found, tuple(rows[-1][:4]) if len(rows) == limit else None
 
-    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
+    def restore_threads(self, states: Sequence[ThreadState], now: float) -> Program[list[bool]]:
+        restored = []
+        for state in states:
+            restored += [(yield from self._restore_thread(state, now))]
+        return restored
+
+    def _restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
         if not (yield from Fetch(SQL["thread"], {**state.key._asdict(), "now": now})):
             yield from _CHECKPOINTS.delete_thread(state.key)  # an expired one
         columns = (
@@ -220,7 +238,11 @@ class SqliteTransfer:
             return True
         return False
 
-    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
+    def restore_rows(self, rows: Mapping[ThreadKey, ThreadRows], codec: Codec) -> Program[None]:
+        for thread, own in rows.items():
+            yield from self._restore_rows(thread, own, codec)
+
+    def _restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
         for number, *_ in (yield from Fetch(SQL["thread"], {**thread._asdict(), "now": 0.0})):
             yield from add_values(number, rows.values, dict(rows.elements))
             checkpoints = []

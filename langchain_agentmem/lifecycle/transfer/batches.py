@@ -12,27 +12,37 @@ from langchain_agentmem.lifecycle.transfer.lines import Line
 
 T = TypeVar("T")
 
-LINES = 200
+LINES = 500
 """The maximum number of lines in a batch."""
 
 _BYTES = 2_000_000
 """About the maximum size of a batch."""
 
-_LOG = "log"
-ROWS_OF_THREAD = {"element", "value", "checkpoint", "write"}
-"""The kinds of lines that follow that of a thread."""
+_LOG, _THREADS = "log", "threads"
+ROWS_OF_THREAD = ("element", "value", "checkpoint", "write")
+"""The kinds of lines with rows of a thread, which follow that of the thread."""
+
+OF_THREADS = {"thread", "note", *ROWS_OF_THREAD}
+"""The kinds of lines of threads."""
 
 
 def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
-    """Yield lines in batches that an `Importer` takes: the lines of a batch can be stored in one transaction."""
+    """Yield lines in batches that an `Importer` takes: the lines of a batch can be stored in one transaction.
+
+    An archive may have several lines of one session or thread. They are in different batches.
+    """
     batch: list[NumberedLine] = []
     total, group = 0, None
+    heads: set[Any] = set()
     for one in lines:
-        own = _group_of(one.line)
-        if batch and (own != group or len(batch) == LINES or total > _BYTES):
+        own, head = _group_of(one.line), _head_of(one.line)
+        if batch and (own != group or len(batch) == LINES or total > _BYTES or head in heads):
             yield batch
             batch, total = [], 0
+            heads.clear()
         batch.append(one)
+        if head is not None:
+            heads.add(head)
         total, group = total + one.size, own
     if batch:
         yield batch
@@ -45,12 +55,20 @@ def _group_of(line: Line) -> Any:
         return None
     if kind in ("session", "message"):
         return _LOG
-    if kind in ROWS_OF_THREAD or kind == "note":
-        return "note" if kind == "note" else "rows", line.get("thread_id")
+    if kind in OF_THREADS:
+        return _THREADS
     if kind == "item":
         labels = line.get("namespace")
         return kind, labels[0] if isinstance(labels, list) and labels else None
     return kind, line.get("user_id") if kind == "variable" else None
+
+
+def _head_of(line: Line) -> Any:
+    """Return the IDs in the line of a session or a thread; None for other lines."""
+    kind = line.get("kind")
+    names = ("user_id", "session_id") if kind == "session" else ("thread_id",) if kind == "thread" else ()
+    ids = tuple(line.get(name) for name in names)
+    return (kind, *ids) if names and all(one is None or isinstance(one, str) for one in ids) else None
 
 
 def row_of(one: NumberedLine, parse: Callable[[Line], T]) -> T:

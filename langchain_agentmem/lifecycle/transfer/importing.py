@@ -6,15 +6,14 @@ interrupted continues when it is run again.
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from langchain_agentmem.arguments.ids import TENANT_OF_NOTES, check_id
+from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     ItemKey,
@@ -25,21 +24,18 @@ from langchain_agentmem.backends.contract import (
     Replacement,
     SessionKey,
     SessionState,
-    ThreadKey,
-    ThreadRows,
-    ThreadState,
     VariableRow,
 )
 from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.lifecycle.transfer import lines as forms
-from langchain_agentmem.lifecycle.transfer.batches import LINES, ROWS_OF_THREAD, malformed, row_of
-from langchain_agentmem.lifecycle.transfer.exporting import ABOUT, Engines
+from langchain_agentmem.lifecycle.transfer.batches import LINES, OF_THREADS, malformed, row_of
+from langchain_agentmem.lifecycle.transfer.exporting import Engines
 from langchain_agentmem.lifecycle.transfer.files import NumberedLine
-from langchain_agentmem.lifecycle.transfer.lines import Line
-from langchain_agentmem.lifecycle.transfer.rekeying import Rekeying
+from langchain_agentmem.lifecycle.transfer.lines import Line, differ
 from langchain_agentmem.lifecycle.transfer.results import Imported
 from langchain_agentmem.lifecycle.transfer.tally import Tally
+from langchain_agentmem.lifecycle.transfer.threads import ThreadImporter
 from langchain_agentmem.programs import Compute, OffLoop, Program, Read, Write, storage_program
 from langchain_agentmem.search.fingerprint import COMPLETE, Fingerprint, stored_state, swap_state
 from langchain_agentmem.store.fields import field_paths, indexed_words
@@ -82,12 +78,7 @@ class Importer:
         """The sessions whose messages are left out, with the counter for them."""
         self._fresh: SessionKey | None = None
         """The session that this import created last."""
-        self._thread: tuple[str, Counter[str] | None] | None = None
-        """The last thread, and the counter of its rows if they are left out."""
-        self._rekeying: Rekeying | None = None
-        """What makes the references of the last thread plain, if they are keyed and the memory is not encrypted."""
-        self._is_new_thread = False
-        """False if the last thread was stored already, maybe by an import that was interrupted."""
+        self._threads = ThreadImporter(engines, self._tally, self._restore_notes, stores=stores)
 
     @property
     def done(self) -> Imported:
@@ -105,16 +96,14 @@ class Importer:
         yield from OffLoop(large=True)
         if kind in ("session", "message"):
             yield from self._sessions(batch)
-        elif isinstance(kind, str) and kind in ROWS_OF_THREAD:
-            yield from self._rows(batch)
+        elif isinstance(kind, str) and kind in OF_THREADS:
+            yield from self._threads.take(batch)
         else:
             handlers = {
                 "embeddings": self._embeddings,
                 "record": self._records,
                 "variable": self._variables,
                 "item": self._items,
-                "note": self._notes,
-                "thread": self._threads,
             }
             if not isinstance(kind, str) or kind not in handlers:
                 raise malformed(batch[0], f"the kind {shown(kind)} is unknown")
@@ -216,7 +205,7 @@ class Importer:
         self._skipped.pop(state.key, None)
         if stored is None:
             return True
-        if not _differ(forms.session_line(stored), forms.session_line(state)):
+        if not differ(forms.session_line(stored), forms.session_line(state)):
             self._tally.unchanged.update(counts)
             return False
         if self._tally.differs(f"Session {state.key.session_id!r} of {_owner(state.key.user_id)}"):
@@ -256,7 +245,7 @@ class Importer:
                 continue
             before, after = forms.message_line(key, stored, codec), forms.message_line(key, row, codec)
             what = f"Message {row.position} of session {key.session_id!r} of {_owner(key.user_id)}"
-            if self._tally.replaces("messages", what, equal=not _differ(before, after)):
+            if self._tally.replaces("messages", what, equal=not differ(before, after)):
                 if not _is_edit(before, after):
                     raise _another_message(key, row.position)
                 title = state.title if state.title_position == row.position else None
@@ -273,17 +262,18 @@ class Importer:
         edits: Sequence[tuple[SessionKey, Replacement]],
     ) -> Program[None]:
         now = time.time()
-        for state in created:
-            if state.key in doomed:
-                yield from self._backend.messages.delete(state.key)
-            if not (yield from self._transfer.restore_session(state, now)):
-                (stored,) = yield from self._transfer.sessions([state.key], now)
-                if stored is None or _differ(forms.session_line(stored), forms.session_line(state)):
+        for key in doomed:
+            yield from self._backend.messages.delete(key)
+        restored = yield from self._transfer.restore_sessions(created, now)
+        others = [state for state, is_restored in zip(created, restored, strict=True) if not is_restored]
+        if others:
+            found = yield from self._transfer.sessions([state.key for state in others], now)
+            for state, stored in zip(others, found, strict=True):
+                if stored is None or differ(forms.session_line(stored), forms.session_line(state)):
                     msg = f"Session {state.key.session_id!r} was created by another writer during the import."
                     raise InvalidInputError(msg)
-        for key, own in rows.items():
-            if own:
-                yield from self._transfer.restore_messages(key, own, now)
+        if any(rows.values()):
+            yield from self._transfer.restore_messages({key: own for key, own in rows.items() if own}, now)
         for key, edit in edits:
             replaced = yield from self._backend.messages.replace(key, edit._replace(token=secrets.randbits(62)), now)
             if replaced is None or [row.position for row in replaced] != [edit.row.position]:
@@ -338,10 +328,12 @@ class Importer:
             SessionKey(self._tenant, row.user_id, row.session_id): row for row in rows if row.session_id is not None
         }
         found = yield from self._transfer.sessions(list(sessions), now)
+        missing: list[SessionState] = []
         for (key, row), state in zip(sessions.items(), found, strict=True):
             if state is None:  # an archive of records, whose session was deleted later
                 times = (row.created_at, row.created_at, None)
-                yield from self._transfer.restore_session(SessionState(key, None, None, 0, *times, None), now)
+                missing.append(SessionState(key, None, None, 0, *times, None))
+        yield from self._transfer.restore_sessions(missing, now)
         yield from self._transfer.restore_records(self._tenant, rows, now)
 
     def _variables(self, batch: Sequence[NumberedLine]) -> Program[None]:
@@ -397,19 +389,8 @@ class Importer:
             items.append(item._replace(text=text, vectors=item.vectors if self._takes_vectors else ()))
         return items
 
-    def _notes(self, batch: Sequence[NumberedLine]) -> Program[None]:
-        if self._thread is not None and self._thread[1] is not None:
-            return
-        items: dict[str, list[ItemState]] = {}
-        for one in batch:
-            about = row_of(one, lambda line: ABOUT[ABOUT.index(line["about"])])
-            namespace = self._engines.notes(
-                row_of(one, lambda line: check_id("thread_id", line["thread_id"])), about
-            ).namespace
-            item = row_of(NumberedLine(one.number, {**one.line, "namespace": namespace, "index": None}), forms.item_of)
-            items.setdefault(about, []).append(item)
-        for own in items.values():
-            yield from self._restore_items(TENANT_OF_NOTES + self._tenant, own, None)
+    def _restore_notes(self, notes: Sequence[ItemState]) -> Program[None]:
+        yield from self._restore_items(TENANT_OF_NOTES + self._tenant, notes, None)
 
     def _restore_items(self, tenant: str, items: Sequence[ItemState], kind: str | None) -> Program[None]:
         now = time.time()
@@ -435,86 +416,11 @@ class Importer:
             elif self._tally.replaces(
                 kind,
                 f"Item {item.row.key!r} in {item.row.namespace!r}" if kind else "A note of a thread",
-                equal=not _differ(forms.item_line(known), forms.item_line(item)),
+                equal=not differ(forms.item_line(known), forms.item_line(item)),
             ):
                 wanted.append(item)
                 doomed.append((item.row.namespace, item.row.key))
         return wanted, doomed
-
-    # Threads
-
-    def _threads(self, batch: Sequence[NumberedLine]) -> Program[None]:
-        codec = self._engines.checkpoints.codec
-        for one in batch:
-            state = row_of(one, lambda line: forms.thread_of(line, self._tenant, codec))
-            is_sealed = row_of(one, lambda line: line["secret"] is not None)
-            if state.secret is not None and not codec.secret:
-                msg = (
-                    f"Thread {state.key.thread_id!r} is encrypted in its memory, and this one has no key. Its references are "
-                    f"of no use here. Copy the threads with memory.checkpointer.copy_from(other.checkpointer)."
-                )
-                raise InvalidInputError(msg)
-            now = time.time()
-            (stored,) = yield from Read(self._backend, self._transfer.threads(self._tenant, [state.key.thread_id], now))
-            skipped: Counter[str] | None = None
-            if state.expires_at is not None and state.expires_at <= now:
-                skipped = self._tally.expired
-            elif stored is None:
-                yield from self._restore_thread(state, replaces=False)
-            elif not _differ(forms.thread_line(stored, codec), forms.thread_line(state, codec)):
-                self._tally.unchanged["threads"] += 1
-            elif self._tally.differs(f"Thread {state.key.thread_id!r}"):
-                yield from self._restore_thread(state, replaces=True)
-            else:
-                skipped = self._tally.kept
-            if skipped is not None:
-                skipped["threads"] += 1
-            self._thread = state.key.thread_id, skipped
-            self._rekeying = Rekeying() if is_sealed and not codec.secret else None
-            self._is_new_thread = stored is None
-
-    def _restore_thread(self, state: ThreadState, *, replaces: bool) -> Program[None]:
-        if self._stores:
-            self._engines.checkpoints.known.forget(state.key)
-            yield from Write(self._backend, self._restored_thread(state, replaces))
-        self._tally.stored["threads"] += 1
-
-    @storage_program
-    def _restored_thread(self, state: ThreadState, replaces: bool) -> Program[None]:
-        if replaces:
-            yield from self._backend.checkpoints.delete_thread(state.key)
-        yield from self._transfer.restore_thread(state, time.time())
-
-    def _rows(self, batch: Sequence[NumberedLine]) -> Program[None]:
-        """Store rows of the thread whose line came before."""
-        codec = self._engines.checkpoints.codec
-        thread_id = row_of(batch[0], lambda line: str(line["thread_id"]))
-        if self._thread is None or self._thread[0] != thread_id:
-            raise malformed(batch[0], "the line of its thread is missing")
-        skipped = self._thread[1]
-        rows = yield from Compute(True, self._thread_rows, batch)
-        counts = {"checkpoints": len(rows.checkpoints), "pending_writes": len(rows.writes)}
-        if skipped is not None:
-            skipped.update(counts)
-            return
-        if self._stores:
-            thread = ThreadKey(self._tenant, thread_id)
-            yield from Write(self._backend, self._transfer.restore_rows(thread, rows, codec))
-        (self._tally.stored if self._is_new_thread else self._tally.unchanged).update(counts)
-
-    def _thread_rows(self, batch: Sequence[NumberedLine]) -> ThreadRows:
-        codec = self._engines.checkpoints.codec
-        rows: dict[str, list[Any]] = {kind: [] for kind in ("element", "value", "checkpoint", "write")}
-        parse: dict[str, Callable[[Line], Any]] = {
-            "element": lambda line: forms.element_of(line, codec),
-            "value": lambda line: forms.value_of(line, codec),
-            "checkpoint": lambda line: forms.checkpoint_of(line, codec),
-            "write": lambda line: forms.write_of(line, codec),
-        }
-        for one in batch:
-            rows[one.line["kind"]].append(row_of(one, parse[one.line["kind"]]))
-        found = ThreadRows(*rows.values())
-        return found if self._rekeying is None else self._rekeying.rows(found)
 
 
 def _missing_session(key: SessionKey, rows: Sequence[MessageRow]) -> SessionState:
@@ -536,13 +442,6 @@ def _another_message(key: SessionKey, position: int) -> InvalidInputError:
         f"another ID, or several messages of the session have its ID. Delete the session, and import again."
     )
     return InvalidInputError(msg)
-
-
-def _differ(first: Line, second: Line) -> bool:
-    """Return true if two lines differ in more than the expiry, which reads change, and the vectors."""
-    ignored = ("expires_at", "vector", "vectors")
-    first, second = ({name: value for name, value in line.items() if name not in ignored} for line in (first, second))
-    return json.dumps(first, sort_keys=True) != json.dumps(second, sort_keys=True)
 
 
 def _owner(user_id: str | None) -> str:

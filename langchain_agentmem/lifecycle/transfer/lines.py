@@ -430,6 +430,13 @@ def write_of(line: Line, codec: Codec) -> ThreadWrite:
 # Parts of lines
 
 
+def differ(first: Line, second: Line) -> bool:
+    """Return true if two lines differ in more than the expiry, which reads change, and the vectors."""
+    ignored = ("expires_at", "vector", "vectors")
+    first, second = ({name: value for name, value in line.items() if name not in ignored} for line in (first, second))
+    return json.dumps(first, sort_keys=True) != json.dumps(second, sort_keys=True)
+
+
 def fingerprint_of(line: Line) -> Fingerprint:
     """Return the embedding model that a line names."""
     dimensions = _integer(line["dimensions"], _MOST_DIMENSIONS)
