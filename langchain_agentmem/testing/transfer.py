@@ -11,6 +11,7 @@ from langchain_agentmem.backends.contract import (
     ItemState,
     RecordQuery,
     Replacement,
+    SessionKey,
     SessionState,
     StoredCheckpoint,
     StoredElement,
@@ -119,6 +120,41 @@ class TransferContract(ContractCase):
         state = self._state(backend)
         assert (state.title, state.next_position, state.updated_at) == ("A title", 9, NOW - 40.5)
         assert self.read(backend, backend.messages.window(KEY, "writer", 1, NOW))[0].position == 3
+
+    def test_several_sessions_are_restored_together(self, backend: Backend) -> None:
+        expired, known, new = (
+            SESSION._replace(key=SessionKey("default", user, f"several-{number}"), variables=())
+            for number, user in enumerate((None, "alice", "alice"))
+        )
+        scope = VariableScope(*new.key)
+        new = new._replace(variables=[VariableRow(scope, "tone", '"kind"', NOW - 30, NOW - 20, None)])
+        assert self.write(
+            backend, backend.transfer.restore_sessions([expired, known._replace(expires_at=None)], NOW)
+        ) == [
+            True,
+            True,
+        ]
+        later = NOW + 501
+        states = [one._replace(title=f"Title {at}", expires_at=None) for at, one in enumerate((expired, known, new))]
+        assert self.write(backend, backend.transfer.restore_sessions(states, later)) == [True, False, True]
+        keys = [state.key for state in states]
+        found = self.read(backend, backend.transfer.sessions(keys, later))
+        assert [one and (one.title, len(one.variables)) for one in found] == [
+            ("Title 0", 0),
+            ("A title", 0),
+            ("Title 2", 1),
+        ]
+        rows = {key: [message(at, f"text {at}") for at in (9, 10)] for key in (*keys, KEY)}
+        assert self.write(backend, backend.transfer.restore_messages({new.key: rows[new.key][:1]}, later)) == 1
+        assert self.write(backend, backend.transfer.restore_messages(rows, later)) == 5
+        for key in keys:
+            assert self.read(backend, backend.messages.count(key, None, later)) == 2
+        assert [one and one.next_position for one in self.read(backend, backend.transfer.sessions(keys, later))] == [
+            11
+        ] * 3
+        assert self.read(backend, backend.transfer.sessions([KEY], later)) == [None]
+        assert self.write(backend, backend.transfer.restore_sessions([], later)) == []
+        assert self.write(backend, backend.transfer.restore_messages({}, later)) == 0
 
     def test_a_restored_title_waits_for_its_message(self, backend: Backend) -> None:
         rows = [message(at, f"text {at}", agent="writer")._replace(id_digest=bytes([at] * 16)) for at in (1, 3)]
@@ -251,6 +287,39 @@ class TransferContract(ContractCase):
         assert (listed.thread_id, listed.checkpoint_count, listed.user_id) == ("thread-1", 3, "bob")
         assert self.read(backend, backend.transfer.threads("default", ["thread-1"], NOW + 593)) == [None]
         assert self.write(backend, backend.checkpoints.sweep("default", NOW + 593, 10)) == 1
+
+    def test_several_threads_are_restored_together(self, backend: Backend) -> None:
+        threads = [ThreadKey("default", f"several-{at}") for at in range(3)]
+        states = [ThreadState(key, None, {}, NOW - 50, NOW - 8, None, None, CODEC.store(b"s")) for key in threads]
+        expiring = states[0]._replace(ttl=600.0, expires_at=NOW + 592)
+        assert self.write(backend, backend.transfer.restore_threads([expiring, states[1]], NOW)) == [True, True]
+        later = NOW + 593
+        changed = [state._replace(user_id="bob", users={"bob": NOW - 8}) for state in states]
+        assert self.write(backend, backend.transfer.restore_threads(changed, later)) == [True, False, True]
+        ids = [key.thread_id for key in threads]
+        assert self.read(backend, backend.transfer.threads("default", ids, later)) == [
+            changed[0],
+            states[1],
+            changed[2],
+        ]
+        element = StoredElement(b"\x01" * 16, Typed("msgpack", b"\x01"))
+        value = StoredValue(ValueKey("", "log", "1"), LIST, "", b"\x01" * 16, digest="d" * 16)
+        rows = {
+            key: ThreadRows(
+                [element],
+                [value],
+                [checkpoint(str(at))._replace(row=checkpoint(str(at)).row._replace(thread_id=key.thread_id))],
+            )
+            for at, key in enumerate(threads)
+        }
+        self.write(backend, backend.transfer.restore_rows(rows, CODEC))
+        for key in threads:
+            assert self.read(backend, backend.transfer.elements(key, None, 10)) == ([element], None)
+            assert self.read(backend, backend.transfer.values(key, None, 10)) == ([value], None)
+            found, _ = self.read(backend, backend.transfer.checkpoints(key, None, 10, CODEC))
+            assert found == list(rows[key].checkpoints)
+        assert self.write(backend, backend.transfer.restore_threads([], later)) == []
+        self.write(backend, backend.transfer.restore_rows({}, CODEC))
 
     def test_threads_are_listed_in_order(self, backend: Backend) -> None:
         for thread_id in HOSTILE_IDS:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import new_url
+from counting import Costs
 from everything import ALICE, BOB, LONG, Words, asking_graph, chat_graph, config, delta_graph, fill
 from exports import contents, lines_of, opened
 from langchain_core.messages import HumanMessage
@@ -268,6 +269,26 @@ def test_memory_does_not_grow_with_the_number_of_messages(tmp_path):
     peak(500)
     small, large = peak(1_000), peak(4_000)
     assert large < 1.3 * small + 1_000_000
+
+
+@pytest.mark.parametrize("backend", ["postgres", "redis"])
+def test_the_statements_of_an_import_do_not_grow_with_its_sessions_and_threads(backend, tmp_path, monkeypatch):
+    counts = []
+    for number in (2, 20):
+        path = tmp_path / f"{number}.jsonl"
+        with opened("sqlite-memory", tmp_path, embeddings=None) as memory:
+            for at in range(number):
+                memory.history(f"s{at}", user_id=f"user-{at % 3}").add_messages([HumanMessage("a"), HumanMessage("b")])
+                memory.variables.set("tone", "kind", user_id=f"user-{at % 3}", session_id=f"s{at}")
+                chat_graph(memory.checkpointer).invoke({"messages": [("human", "a")]}, config(f"t{at}"))
+            memory.export(path)
+        with opened(backend, tmp_path, embeddings=None) as memory:
+            memory.sessions.list()
+            costs = Costs(memory, monkeypatch)
+            done = memory.import_from(path)
+            assert (done.counts["sessions"], done.counts["threads"]) == (number, number)
+            counts.append(costs.statements)
+    assert counts[1] <= counts[0]  # on Redis, the first import also sends the scripts
 
 
 def test_results_show_what_happened(exported, sqlite_memory):
