@@ -95,6 +95,29 @@ class Corpus(Protocol):
         """
 
 
+class Postings(NamedTuple):
+    """Where each word of some texts occurs."""
+
+    words: NDArray[np.uint32]
+    """The numbers of the words, ascending, each once."""
+    ends: NDArray[np.int64]
+    """For each word, the end of its occurrences in the other two arrays."""
+    rows: NDArray[np.int32]
+    """The texts that contain a word, ascending."""
+    counts: NDArray[np.int32]
+    """How often the word is in the text."""
+
+    def of(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the rows that contain a word, and how often."""
+        import numpy as np
+
+        at = int(np.searchsorted(self.words, np.uint32(number)))
+        if at == len(self.words) or self.words[at] != number:
+            return self.rows[:0], self.counts[:0]
+        part = slice(self.ends[at - 1] if at else 0, self.ends[at])
+        return self.rows[part], self.counts[part]
+
+
 class BuiltCorpus:
     """A corpus that is built once from all its texts, and never changes.
 
@@ -122,20 +145,14 @@ class BuiltCorpus:
         numbers = np.frombuffer(b"".join(one.words for one in rows), dtype="<u4")
         self.lengths, self.asks, self.timed, self.speaker = read_marks(numbers, stored)
         self._numbers, self._starts = numbers, np.cumsum(stored) - stored
-        self._words, self._ends, self._rows, self._counts = postings(numbers, stored, self.lengths)
+        self._postings = postings(numbers, stored, self.lengths)
         self.vectors, self.owner, self.has_vector = _vectors(rows)
         self._trust: float | None = None
         self.kept: dict[str, Any] = {}
 
     def occurrences(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `Corpus`."""
-        import numpy as np
-
-        at = int(np.searchsorted(self._words, np.uint32(number)))
-        if at == len(self._words) or self._words[at] != number:
-            return self._rows[:0], self._counts[:0]
-        part = slice(self._ends[at - 1] if at else 0, self._ends[at])
-        return self._rows[part], self._counts[part]
+        return self._postings.of(number)
 
     def words(self, row: int) -> NDArray[np.uint32]:
         """See `Corpus`."""
@@ -195,18 +212,14 @@ def links(
 
 def postings(
     numbers: NDArray[np.uint32], stored: NDArray[np.int64], lengths: NDArray[np.int32], first: int = 0
-) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the words of texts in the order of their numbers, and where each occurs.
+) -> Postings:
+    """Return where each word of some texts occurs.
 
     Args:
         numbers: The word numbers of all texts with their marks, one text after the other.
         stored: How many numbers each text has.
         lengths: How many of them are words; marks follow these.
         first: The row of the first text. Default: 0.
-
-    Returns:
-        The numbers of the words, each once; for each word, the end of its occurrences in the other two arrays; the rows; and
-        how often a word is in the row.
     """
     import numpy as np
 
@@ -218,7 +231,7 @@ def postings(
     rows = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32) + np.int32(first)
     changes = np.flatnonzero(words[1:] != words[:-1]) + 1
     ends = np.append(changes, len(words)) if len(words) else changes
-    return words[ends - 1], ends.astype(np.int64), rows, counts.astype(np.int32)
+    return Postings(words[ends - 1], ends.astype(np.int64), rows, counts.astype(np.int32))
 
 
 def _coded(values: Sequence[Value]) -> tuple[NDArray[np.int32], list[Value]]:

@@ -7,10 +7,10 @@ a new row, and its former row is no longer alive. The few columns that change in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.backends.contract.changes import Entries, SessionChange
-from langchain_agentmem.search.corpus import Corpus, links, postings
+from langchain_agentmem.search.corpus import Corpus, Postings, links, postings
 from langchain_agentmem.text.marks import read_marks
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ _TRUST_CHANGE = 0.1
 _PER_SESSION = 400
 """The bytes that a session takes beside its rows, about."""
 
+_SCANS = 40
+"""The number of words that are looked for before the postings of many rows are computed. Few searches look for more."""
+
+_FEW_ROWS = 10_000
+_PER_POSTING = 16
+
 _PER_ROW = 64
 """The bytes that searches compute for a row and keep, about: see `langchain_agentmem.search.statistics`."""
 
@@ -37,16 +43,48 @@ _MOST_VIEWS = 4
 """The number of views that are kept until the next change. Views differ by agent, and by the sessions that have expired."""
 
 
-class _Segment(NamedTuple):
-    """The postings of adjacent rows."""
+class _Segment:
+    """The words of adjacent rows. The first searches go through all words, later ones use postings.
 
-    first: int
-    last: int
-    """The row after the last one."""
-    words: NDArray[np.uint32]
-    ends: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    counts: NDArray[np.int32]
+    Args:
+        first: The first row.
+        numbers: The word numbers of the rows with their marks, one row after the other.
+        stored: How many numbers each row has.
+        lengths: How many of them are words.
+    """
+
+    def __init__(
+        self, first: int, numbers: NDArray[np.uint32], stored: NDArray[np.int64], lengths: NDArray[np.int32]
+    ) -> None:
+        self.first, self.last = first, first + len(stored)
+        self._numbers, self._stored, self._lengths = numbers, stored, lengths
+        self._scans = _SCANS if len(stored) > _FEW_ROWS else 0
+        self._postings: Postings | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the postings take, about."""
+        return len(self._numbers) * _PER_POSTING
+
+    def occurrences(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """See `Corpus`."""
+        found = self._postings
+        if found is None and self._scans > 0:
+            self._scans -= 1
+            return self._scanned(number)
+        if found is None:
+            found = self._postings = postings(self._numbers, self._stored, self._lengths, self.first)
+        return found.of(number)
+
+    def _scanned(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        import numpy as np
+
+        at = np.flatnonzero(self._numbers == np.uint32(number))
+        ends = np.cumsum(self._stored)
+        row = np.searchsorted(ends, at, "right")
+        is_word = at - (ends - self._stored)[row] < self._lengths[row]
+        rows, counts = np.unique(row[is_word], return_counts=True)
+        return (rows + self.first).astype(np.int32), counts.astype(np.int32)
 
 
 class _Column:
@@ -184,7 +222,7 @@ class GrowingCorpus:
         columns = [*self._columns.values(), self._numbers, *([] if self._vectors is None else [self._vectors])]
         found = sum(one.nbytes for one in columns) + len(self._sessions.values) * _PER_SESSION
         for segment in self._segments:
-            found += sum(array.nbytes for array in segment[2:])
+            found += segment.nbytes
         return found + self._alive.nbytes + self._previous.nbytes + self._following.nbytes + self.size * _PER_ROW
 
     def apply(self, sessions: Sequence[SessionChange], gone: Sequence[str], entries: Entries) -> None:
@@ -317,8 +355,10 @@ class GrowingCorpus:
             first = kept.pop().first
         starts, stored = self._view("starts")[first:last], self._view("stored")[first:last]
         part = slice(int(starts[0]), int(starts[-1] + stored[-1]))
-        found = postings(self._numbers.view()[part], stored, self._view("lengths")[first:last], first)
-        self._segments = (*kept, _Segment(first, last, *found))
+        self._segments = (
+            *kept,
+            _Segment(first, self._numbers.view()[part], stored, self._view("lengths")[first:last]),
+        )
 
     def _compact(self) -> None:
         """Write the columns again, without the rows that are not alive."""
@@ -455,12 +495,7 @@ class CorpusView:
         """See `Corpus`."""
         import numpy as np
 
-        found = []
-        for segment in self._segments:
-            at = int(np.searchsorted(segment.words, np.uint32(number)))
-            if at < len(segment.words) and segment.words[at] == number:
-                part = slice(segment.ends[at - 1] if at else 0, segment.ends[at])
-                found.append((segment.rows[part], segment.counts[part]))
+        found = [segment.occurrences(number) for segment in self._segments]
         if len(found) == 1:
             return found[0]
         if not found:

@@ -214,10 +214,14 @@ class Ranker:
     def _wanted(self) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
         """The rarest words of the query: how many texts contain each, its number, the rows, and how often."""
         found = []
-        for number in self._query.numbers:
-            rows, counts = self._alive(*self._corpus.occurrences(number))
+        for number, (rows, counts) in self._occurrences.items():
             found.append((len(rows), number, rows, counts))
         return sorted(found, key=lambda one: one[:2])[:MAX_WORDS]
+
+    @cached_property
+    def _occurrences(self) -> dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """The rows that contain each word of the query, and how often."""
+        return {number: self._alive(*self._corpus.occurrences(number)) for number in self._query.numbers}
 
     def _alive(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         kept = self._corpus.alive[rows]
@@ -321,11 +325,10 @@ class Ranker:
         import numpy as np
 
         corpus, sequence = self._corpus, self._query.sequence
-        holders = [corpus.occurrences(number)[0] for number in dict.fromkeys(sequence)]
+        holders = [rows for rows, _ in self._occurrences.values()]
         if not holders:
             return np.array([], dtype=np.int32)
         rows, *others = sorted(holders, key=len)
-        rows = rows[corpus.alive[rows]]
         for other in others:
             if not len(rows):
                 break

@@ -50,12 +50,16 @@ def changed_sessions(
     rows = []
     if wanted:
         rows = yield from Fetch(_SQL["entries"], {"wanted": json.dumps(wanted), "vectors": vectors})
-    counts = Counter(row[0] for row in rows)
-    sessions = [SessionChange(name, current[name], first, counts[number]) for name, (number, first) in changed.items()]
+    counts: Mapping[int, int] = {}
     gone = [name for name in known if name not in current]
     entries = Entries()
     if rows:
-        _, positions, roles, agents, times, words, found_vectors, types, contents = zip(*rows, strict=True)
-        bodies = {at: Typed(kind, contents[at]) for at, kind in enumerate(types) if kind is not None}
+        numbers, positions, roles, agents, times, words, found_vectors, types, contents = zip(*rows, strict=True)
+        counts = Counter(numbers)
+        lacking = [at for at, kind in enumerate(types) if kind is not None] if any(types) else ()
+        bodies = {at: Typed(types[at], contents[at]) for at in lacking}
         entries = packed_columns(positions, roles, agents, times, words, found_vectors, bodies)
+    sessions = [
+        SessionChange(name, current[name], first, counts.get(number, 0)) for name, (number, first) in changed.items()
+    ]
     return Changes(current, sessions, gone, entries)
