@@ -7,10 +7,13 @@ but no text.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from langchain_agentmem.arguments.values import shown
@@ -35,6 +38,10 @@ SEARCH_CACHE = 256
 _MEGABYTE = 2**20
 _MOST_MEGABYTES = 2**30
 _MOST_CORPORA = 10_000
+_MOST_LOADS = 100
+_LONGEST_WAIT = 10.0
+"""The seconds that a search waits for another one to read the same corpus, at most."""
+
 _LATEST_TIME = 250_000_000_000.0
 """A time that `datetime` can represent, in Unix seconds. Later ones are checked one by one."""
 
@@ -145,6 +152,40 @@ class KeptCorpus:
         return changes._replace(sessions=(), gone=(), entries=Entries()) if all(is_known) else changes._replace(gone=())
 
 
+class Load:
+    """The first read of a corpus. Other searches for the same corpus wait for its end, and use what it read.
+
+    Args:
+        ended: Done at the end of the read.
+        is_mine: True for the search that reads. The read ends at the latest when this object is no longer used.
+    """
+
+    def __init__(self, ended: Future[None], *, is_mine: bool) -> None:
+        self.is_mine = is_mine
+        self._ended = ended
+        if is_mine:
+            weakref.finalize(self, _end, ended).atexit = False
+
+    def end(self) -> None:
+        """End the read."""
+        if self.is_mine:
+            _end(self._ended)
+
+    def wait(self) -> None:
+        """Wait for the end of the read, for some seconds at most, but not within an event loop, which may do the read."""
+        if asyncio._get_running_loop() is None:
+            wait([self._ended], _LONGEST_WAIT)
+
+    async def await_(self) -> None:
+        """Same as `wait`, without blocking the event loop."""
+        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_LONGEST_WAIT)
+
+
+def _end(ended: Future[None]) -> None:
+    with suppress(InvalidStateError):
+        ended.set_result(None)
+
+
 class Corpora:
     """The corpora that a process keeps between searches of one database.
 
@@ -160,6 +201,8 @@ class Corpora:
     def __init__(self, megabytes: float = SEARCH_CACHE) -> None:
         self._most = int(megabytes * _MEGABYTE)
         self._kept: RecentValues[Hashable, Kept] = RecentValues(_MOST_CORPORA)
+        self._loads: dict[tuple[int, Hashable], Future[None]] = {}
+        """The ends of first reads of corpora, by process and key."""
 
     @classmethod
     def of(cls, backend: Backend, megabytes: float | None = None) -> Corpora:
@@ -202,6 +245,22 @@ class Corpora:
         """
         kept = self._kept.get(key)
         return cast("Keepable", kept) if kept is not None and kept.is_usable else make()
+
+    def load(self, key: Hashable) -> Load:
+        """Return the first read of a corpus that is in progress. If there is none, it begins, and `Load.is_mine` is true.
+
+        Args:
+            key: Identifies the corpus.
+        """
+        name = (os.getpid(), key)
+        with _lock:
+            ended = self._loads.get(name)
+            is_mine = ended is None or ended.done()
+            if ended is None or is_mine:
+                self._loads[name] = ended = Future()
+                if len(self._loads) > _MOST_LOADS:
+                    self._loads = {one: load for one, load in self._loads.items() if not load.done()}
+        return Load(ended, is_mine=is_mine)
 
     def keep(self, key: Hashable, kept: Kept) -> None:
         """Keep a corpus for the next search, unless it is larger than the bound."""

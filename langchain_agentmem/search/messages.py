@@ -22,8 +22,8 @@ from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
-from langchain_agentmem.programs import OffLoop, Program, Read
-from langchain_agentmem.search.corpora import Corpora, CorpusKey, KeptCorpus, with_words
+from langchain_agentmem.programs import CallTwin, OffLoop, Program, Read
+from langchain_agentmem.search.corpora import Corpora, CorpusKey, KeptCorpus, Load, with_words
 from langchain_agentmem.search.corpus import BuiltCorpus, Corpus, Text
 from langchain_agentmem.search.fingerprint import Indexer
 from langchain_agentmem.search.passages import passage_of
@@ -154,19 +154,26 @@ class MessageSearch:
         self._corpus_key = CorpusKey(scope.tenant, scope.user_id, scope.session_id, indexer is not None)
         self._kept = self._corpora.get(self._corpus_key, KeptCorpus)
         self._start = self._kept.state
+        self._load: Load | None = None
         self._best: list[_Best] = []
         self._weights: dict[int, float] = {}
         """The weights of the query's words."""
         check_similarity(query.min_similarity, with_vectors=indexer is not None)
 
     def ready(self) -> Program[None]:
-        """Check that the stored vectors belong to the embedding model.
+        """Check that the stored vectors belong to the embedding model. Wait if another search reads all these messages.
 
         Raises:
             EmbeddingsChangedError: They belong to another model.
         """
         if self._indexer is not None:
             yield from self._indexer.ready()
+        if self._start.cursor is None and not self._load:
+            load = self._load = self._corpora.load(self._corpus_key)
+            if not load.is_mine:
+                yield from CallTwin(load.wait, load.await_)
+                self._kept = self._corpora.get(self._corpus_key, KeptCorpus)
+                self._start = self._kept.state
 
     def index(self) -> Program[Changes]:
         """Return the storage program that reads what changed in the messages since the last search."""
@@ -179,7 +186,10 @@ class MessageSearch:
         Args:
             changes: The result of `index`.
         """
-        return (yield from self._rank((yield from self._corpus(changes))))
+        corpus = yield from self._corpus(changes)
+        if self._load is not None:
+            self._load.end()
+        return (yield from self._rank(corpus))
 
     def _corpus(self, changes: Changes) -> Program[Corpus]:
         """Bring the corpus up to date, and return it. Changes are read again if another search has applied others since."""

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
+from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.contract import HistoryScope
 from langchain_agentmem.programs import run
-from langchain_agentmem.search.corpora import Corpora
+from langchain_agentmem.search import messages
+from langchain_agentmem.search.corpora import Corpora, Load
 from langchain_agentmem.search.messages import corpus_of
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Ranker
@@ -224,3 +226,72 @@ async def test_searches_of_tasks_see_their_own_additions(memories):
             assert [one.message.text for one in found] == [text]
 
     await asyncio.gather(*(work(number) for number in range(4)))
+
+
+@pytest.fixture
+def cold_reads(memories, monkeypatch):
+    """The first reads of all messages, as they happen."""
+    log, reads = memories[0].backend.messages, []
+    original = log.changes
+
+    def changes(tenant, user_id, session_id, cursor, *, vectors):
+        if cursor is None:
+            reads.append(user_id)
+        return original(tenant, user_id, session_id, cursor, vectors=vectors)
+
+    monkeypatch.setattr(log, "changes", changes)
+    return reads
+
+
+def test_first_searches_in_several_threads_read_the_messages_once(memories, cold_reads, monkeypatch):
+    memory, waiting, found = memories[0], threading.Semaphore(0), []
+    memory.history("s", user_id="alice").add_messages([HumanMessage("I drink tea")])
+    wait, complete = Load.wait, messages.with_words
+
+    def waits(load):
+        waiting.release()
+        wait(load)
+
+    def when_all_others_wait(*arguments):
+        for _ in range(3):
+            assert waiting.acquire(timeout=PATIENCE)
+        monkeypatch.setattr(messages, "with_words", complete)
+        return complete(*arguments)
+
+    monkeypatch.setattr(Load, "wait", waits)
+    monkeypatch.setattr(messages, "with_words", when_all_others_wait)
+    threads = [
+        threading.Thread(target=lambda: found.extend(memory.search_history("tea", user_id="alice"))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.message.text for one in found] == ["I drink tea"] * 4
+    assert cold_reads == ["alice"]
+
+
+async def test_first_searches_in_several_tasks_read_the_messages_once(memories, cold_reads):
+    import asyncio
+
+    memory = memories[0]
+    await memory.history("s", user_id="alice").aadd_messages([HumanMessage("I drink tea")])
+    found = await asyncio.gather(*(memory.asearch_history("tea", user_id="alice") for _ in range(4)))
+    assert [[one.message.text for one in some] for some in found] == [["I drink tea"]] * 4
+    assert cold_reads == ["alice"]
+
+
+def test_a_first_search_that_fails_stops_no_later_one(memories, cold_reads, monkeypatch):
+    memory = memories[0]
+    memory.history("s", user_id="alice").add_messages([HumanMessage("I drink tea")])
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(messages, "with_words", fail)
+        with pytest.raises(KeyboardInterrupt):
+            memory.search_history("tea", user_id="alice")
+    monkeypatch.setattr(Load, "wait", lambda load: pytest.fail("there is nothing to wait for"))
+    assert len(memory.search_history("tea", user_id="alice")) == 1
+    assert cold_reads == ["alice"] * 2
