@@ -27,7 +27,7 @@ from langchain_agentmem.backends.contract import (
     SessionRow,
     StoredSummary,
 )
-from langchain_agentmem.backends.sqlite.changes import changed_sessions
+from langchain_agentmem.backends.sqlite.changes import Known, changed_sessions
 from langchain_agentmem.backends.sqlite.traces import Replaced, Trim
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.references import Typed
@@ -180,7 +180,7 @@ class SqliteMessages:
     def changes(
         self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
     ) -> Program[Changes]:
-        return changed_sessions(tenant, user_id, session_id, cursor or {}, vectors)
+        return changed_sessions(tenant, user_id, session_id, cursor or Known(), vectors)
 
     def rows(
         self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float

@@ -107,6 +107,12 @@ ORDER BY session.id, message.position
 SELECT id, session_id, edition, next_position, expires_at FROM agentmem_sessions
 WHERE tenant = :tenant AND user_id = :user_id AND (:session_id IS NULL OR session_id = :session_id)
 
+-- fingerprint --
+-- Return sums over the versions of a user's sessions. Editions are random, so different versions have different sums. Parameters:
+-- those of `versions`.
+SELECT count(*), sum(edition & 4294967295), sum(edition >> 32), sum(next_position), total(expires_at) FROM agentmem_sessions
+WHERE tenant = :tenant AND user_id = :user_id AND (:session_id IS NULL OR session_id = :session_id)
+
 -- entries --
 -- Return messages as searches see them, with the ID of their session. Parameters: wanted (a JSON list: for each session its ID and
 -- a position; earlier messages are left out), vectors (whether to return them). The order of the loops is that of the result.
