@@ -91,8 +91,18 @@ WITH present AS MATERIALIZED (
     LEFT JOIN unnest(%(places)s::bytea[], %(editions)s::text[], %(positions)s::bigint[]) AS known (place, edition, position)
         ON known.place = session.place
     WHERE session.changed >= since.cursor
-), packed AS (
-    SELECT message.session, count(*) AS size, string_agg(int8send(message.position), ''::bytea) AS positions,
+)
+SELECT since.following::text, total.number, CASE
+        WHEN total.number <> %(known)s + (SELECT count(*) FROM changed WHERE id > %(newest)s)
+        THEN (SELECT json_agg(session_id)::text FROM present) END,
+    changed.id, changed.session_id, changed.place, changed.edition::text, changed.next_position, changed.expires_at, changed.first,
+    packed.size, packed.positions, packed.times, packed.roles, packed.agents, packed.word_sizes, packed.words,
+    packed.vector_sizes, packed.vectors, packed.types, packed.body_sizes, packed.bodies
+FROM since CROSS JOIN (SELECT count(*) AS number FROM present) AS total
+LEFT JOIN changed ON true
+LEFT JOIN LATERAL generate_series(changed.first / 4096, (changed.next_position - 1) / 4096) AS part ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS size, string_agg(int8send(message.position), ''::bytea) AS positions,
         string_agg(float8send(message.created_at), ''::bytea) AS times, json_agg(message.role)::text AS roles,
         CASE WHEN count(message.agent) > 0 THEN json_agg(message.agent)::text END AS agents,
         string_agg(int4send(coalesce(octet_length(message.words), -1)), ''::bytea) AS word_sizes,
@@ -102,18 +112,10 @@ WITH present AS MATERIALIZED (
         json_agg(message.type) FILTER (WHERE message.words IS NULL)::text AS types,
         string_agg(int4send(octet_length(message.body)), ''::bytea) FILTER (WHERE message.words IS NULL) AS body_sizes,
         string_agg(message.body, ''::bytea) FILTER (WHERE message.words IS NULL) AS bodies
-    FROM changed JOIN {schema}agentmem_messages AS message
-        ON message.session = changed.id AND message.position >= changed.first
-    GROUP BY message.session, message.position / 4096
-)
-SELECT since.following::text, total.number, CASE
-        WHEN total.number <> %(known)s + (SELECT count(*) FROM changed WHERE id > %(newest)s)
-        THEN (SELECT json_agg(session_id)::text FROM present) END,
-    changed.id, changed.session_id, changed.place, changed.edition::text, changed.next_position, changed.expires_at, changed.first,
-    packed.size, packed.positions, packed.times, packed.roles, packed.agents, packed.word_sizes, packed.words,
-    packed.vector_sizes, packed.vectors, packed.types, packed.body_sizes, packed.bodies
-FROM since CROSS JOIN (SELECT count(*) AS number FROM present) AS total
-LEFT JOIN changed ON true LEFT JOIN packed ON packed.session = changed.id
+    FROM {schema}agentmem_messages AS message
+    WHERE message.session = changed.id AND message.position >= greatest(changed.first, part * 4096)
+        AND message.position < (part + 1) * 4096
+) AS packed ON true
 
 -- rows --
 -- Return the messages at some positions. Parameters: places (one for each position), positions, now.
