@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import sys
+import time
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -15,7 +18,7 @@ from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncC
 from langchain_agentmem.backends.redis.failures import CONNECTION_ERRORS, connection_error
 from langchain_agentmem.backends.redis.internals import interrupt, set_timeout
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.pools import GRACE_SECONDS, Lease
+from langchain_agentmem.backends.redis.pools import GRACE_SECONDS, Companion, Lease, LoopPool, Message
 from langchain_agentmem.backends.redis.protocol import Words, packed
 from langchain_agentmem.backends.redis.routing import Endpoint
 from langchain_agentmem.backends.redis.servers import Servers
@@ -43,6 +46,8 @@ class _Leases(dict[int, Lease[C]], Generic[C]):
 
     timer: asyncio.TimerHandle | None = None
     """Ends the exchange when its time limit is over."""
+    ends_at: float = 0.0
+    """When the time limit is over (`time.monotonic`)."""
 
     def end(self) -> None:
         """End all leases. A second call has no effect."""
@@ -71,6 +76,8 @@ class Exchange(OuterStep[list[Result]]):
         return cast("list[Result]", results)
 
     async def aperform(self) -> list[Result]:
+        if len(self.parts) == 1:
+            return [await self._together(self.parts[0])]
         results: list[Result | None] = [None] * len(self.parts)
         while missing := [index for index, result in enumerate(results) if result is None]:
             await self._aexchange(missing, results)
@@ -119,6 +126,52 @@ class Exchange(OuterStep[list[Result]]):
             return connection_error(error, handled)
         return answers
 
+    async def _together(self, part: Part) -> Result:
+        """Perform the only part, together with those of other tasks that wait for a connection."""
+        handled = sys.exc_info()[1]
+        pool = self.servers.loop_pool(part.server)
+        message = Message(packed(part.commands), len(part.commands), self.writes)
+        lease = Lease(pool)
+        leases: _Leases[AsyncConnection] = _Leases({0: lease})
+        others: list[Companion] = []
+        try:
+            found = await pool.join(lease, self.limit, message)
+            return await self._alead(pool, leases, message, others) if found is None else found
+        except CONNECTION_ERRORS as error:
+            failed = self._timed_out(connection_error(error, handled))
+            _fail(others, failed)
+            return failed
+        finally:
+            try:
+                _dismiss(others, leases)
+            finally:  # an exception may interrupt the first call
+                _dismiss(others, leases)
+
+    async def _alead(
+        self, pool: LoopPool, leases: _Leases[AsyncConnection], message: Message, others: list[Companion]
+    ) -> Result:
+        """Send a message and those of other tasks, and read all answers."""
+        lease = leases[0]
+        connection = await pool.connect(lease, self.limit)
+        leases.ends_at = self.limit.ends_at
+        leases.timer = self._timer(leases)
+        pool.take_along(message, others)
+        self.limit.sent = self.limit.sent or self.writes
+        chunks = [*message.data]
+        if others:
+            for one in others:
+                one.limit.sent = one.limit.sent or one.message.writes
+            chunks = [*chunks[:-1], b"".join([chunks[-1], *(one.message.data[0] for one in others)])]
+        await connection.send_packed_command(chunks)
+        answers = [await _aread(lease) for _ in range(message.answers)]
+        for one in others:
+            leases.ends_at = one.limit.end_after_waiting(one.since, pool.progress())
+            found = [await _aread(lease) for _ in range(one.message.answers)]
+            if not one.future.done():
+                one.future.set_result(found)
+        lease.clean = True
+        return answers
+
     async def _aexchange(self, missing: list[int], results: list[Result | None]) -> None:
         """Same as `_exchange`, but without blocking the event loop."""
         handled = sys.exc_info()[1]
@@ -148,6 +201,7 @@ class Exchange(OuterStep[list[Result]]):
         try:
             connection = await pool.connect(lease, self.limit)
             if leases.timer is None:
+                leases.ends_at = self.limit.ends_at
                 leases.timer = self._timer(leases)
             self.limit.sent = self.limit.sent or self.writes
             await connection.send_packed_command(packed(part.commands))
@@ -171,7 +225,9 @@ class Exchange(OuterStep[list[Result]]):
 
         def end() -> None:
             found = known()
-            if found is not None:
+            if found is not None and (left := found.ends_at - time.monotonic()) > 0:
+                found.timer = loop.call_later(left, end)
+            elif found is not None:
                 # The loop may have been blocked, and may read only now an answer that came in time.
                 found.timer = loop.call_later(GRACE_SECONDS, stop)
 
@@ -185,6 +241,24 @@ class Exchange(OuterStep[list[Result]]):
     def _timed_out(self, error: Exception) -> Exception:
         """Return a timeout in place of an error, if the time limit is over."""
         return NoAnswerError("Timeout reading from server") if self.limit.left() <= 0 else error
+
+
+def _fail(others: Sequence[Companion], error: Exception) -> None:
+    """Pass the error of an exchange to the tasks whose messages it sent, unless they have time to try again."""
+    timed_out = isinstance(error, NoAnswerError)
+    for one in others:
+        if not one.future.done() and (not timed_out or one.limit.left() <= GRACE_SECONDS):
+            one.future.set_exception(copy.copy(error))
+
+
+def _dismiss(others: Sequence[Companion], leases: _Leases[AsyncConnection]) -> None:
+    """End an exchange. Tasks without an answer wait for another one. A second call has no effect."""
+    try:
+        leases.end()
+    finally:
+        for one in others:
+            if not one.future.done():
+                one.future.set_result(None)
 
 
 def _read(lease: Lease[SyncConnection], limit: TimeLimit) -> Any:

@@ -13,10 +13,10 @@ import math
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from langchain_agentmem.backends.garbage import collect_garbage
 from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
@@ -31,6 +31,11 @@ GRACE_SECONDS = 0.05
 """Seconds in which a loop that was blocked can notice answers and the progress of other tasks, before waiting tasks fail."""
 _CHECK_SECONDS = 0.25
 """Seconds between two checks of the waiting callers."""
+
+_MOST_TOGETHER = 256
+"""The number of commands from which an exchange takes no further callers along."""
+_MOST_BYTES = 256 * 1024
+"""The number of bytes from which it takes no further callers along. A longer message is sent alone."""
 
 
 class PoolTimeoutError(Exception):
@@ -96,6 +101,47 @@ class Lease(Generic[C]):
         permit, self.permit = self.permit, None
         if permit is not None:
             self.pool.return_permit(permit, progress=self.clean)
+
+
+class Message(NamedTuple):
+    """Commands in the protocol of Redis."""
+
+    data: Sequence[bytes]
+    answers: int
+    """The number of answers."""
+    writes: bool
+    """True if the commands belong to an operation that writes."""
+
+
+class Waiter:
+    """A caller that waits for a connection of an event loop.
+
+    Args:
+        limit: The time limit of the caller.
+    """
+
+    __slots__ = ("future", "limit", "since")
+
+    def __init__(self, limit: TimeLimit) -> None:
+        self.future: asyncio.Future[Permit | list[Any] | None] = asyncio.get_running_loop().create_future()
+        """Its result is a permit, or for a `Companion` the answers to its message, or None: it must wait again."""
+        self.limit = limit
+        self.since = time.monotonic()
+
+
+class Companion(Waiter):
+    """A caller whose message may be sent together with those of other callers.
+
+    Args:
+        limit: The time limit of the caller.
+        message: The message.
+    """
+
+    __slots__ = ("message",)
+
+    def __init__(self, limit: TimeLimit, message: Message) -> None:
+        super().__init__(limit)
+        self.message = message
 
 
 Token = Permit | weakref.ref[Permit]
@@ -241,8 +287,8 @@ class LoopPool:
         self._permits = _Permits(size, self._free.append)
         self._idle: list[Link[AsyncConnection]] = []
         self._links: weakref.WeakSet[Link[AsyncConnection]] = weakref.WeakSet()
-        self._waiting: deque[tuple[asyncio.Future[Permit], TimeLimit, float]] = deque()
-        """The callers that wait for a permit, each with its time limit and the start of its wait."""
+        self._size = size
+        self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._next_check = _NEVER
         self._progress = _NEVER
@@ -259,18 +305,78 @@ class LoopPool:
             return True
         if not wait:
             return False
-        since = time.monotonic()
-        future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, limit, since))
-        self._schedule_check(limit.ends_at)
+        got = await self._wait(Waiter(limit))
+        lease.permit = cast("Permit", got)
+        return True
+
+    async def join(self, lease: Lease[AsyncConnection], limit: TimeLimit, message: Message) -> list[Any] | None:
+        """Get a permit, or let another caller send a message with its own.
+
+        The callers of one tick of the event loop share an exchange, unless the pool is unused.
+
+        Returns:
+            The answers to the message; None if the lease has a permit.
+
+        Raises:
+            PoolTimeoutError: No permit came free in time.
+            Exception: The other caller could not get the answers.
+        """
+        if len(self._free) == self._size:
+            lease.permit = self._permits.redeem(self._free.popleft())
+            return None
+        while True:
+            got = await self._wait(Companion(limit, message))
+            if isinstance(got, Permit):
+                lease.permit = got
+                return None
+            if got is not None:
+                return got
+
+    async def _wait(self, waiter: Waiter) -> Permit | list[Any] | None:
+        self._waiting.append(waiter)
+        if self._free and len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._grant)
+        self._schedule_check(waiter.limit.ends_at)
+        future = waiter.future
         try:
-            lease.permit = await future
+            got = await future
         except BaseException:
             if not future.cancel() and not future.cancelled() and future.exception() is None:
-                self.return_permit(future.result(), progress=False)
+                permit = future.result()
+                if isinstance(permit, Permit):
+                    self.return_permit(permit, progress=False)
             raise
-        limit.ends_at = limit.end_after_waiting(since, self._progress)
-        return True
+        waiter.limit.ends_at = waiter.limit.end_after_waiting(waiter.since, self._progress)
+        return got
+
+    def take_along(self, message: Message, others: list[Companion]) -> None:
+        """Take the waiting callers whose messages an exchange sends together with its own.
+
+        Args:
+            message: The message of the exchange.
+            others: Receives the callers. The exchange must set the result of each.
+        """
+        count, size = message.answers, sum(map(len, message.data))
+        while self._waiting and count < _MOST_TOGETHER and size < _MOST_BYTES:
+            waiter = self._waiting[0]
+            if not waiter.future.done():
+                if not isinstance(waiter, Companion) or len(waiter.message.data) > 1:
+                    break
+                others.append(waiter)  # first: an exception may interrupt this method
+                count += waiter.message.answers
+                size += len(waiter.message.data[0])
+            self._waiting.popleft()
+        self._grant()
+
+    def progress(self) -> float:
+        """Note that a caller made progress, and return the time."""
+        self._progress = time.monotonic()
+        return self._progress
+
+    def _grant(self) -> None:
+        """Give a free permit to the caller that has waited longest."""
+        if self._free and self._waiting:
+            self.return_permit(self._permits.redeem(self._free.popleft()), progress=False)
 
     async def connect(self, lease: Lease[AsyncConnection], limit: TimeLimit) -> AsyncConnection:
         """Return an open connection for a lease that has a permit."""
@@ -295,7 +401,7 @@ class LoopPool:
         if progress:
             self._progress = time.monotonic()
         while self._waiting:
-            future, *_ = self._waiting.popleft()
+            future = self._waiting.popleft().future
             if not future.done():
                 future.set_result(permit)
                 return
@@ -326,17 +432,17 @@ class LoopPool:
         """Give lost permits to waiting callers, and fail the callers whose time limit has ended."""
         self._timer = None
         if self._waiting:
-            collect_garbage(max(self._waiting[0][2], self._progress))
+            collect_garbage(max(self._waiting[0].since, self._progress))
         while self._free and self._waiting:  # a permit that was lost is available again
             self.return_permit(self._permits.redeem(self._free.popleft()), progress=False)
         now, ends = time.monotonic(), []
-        for future, limit, since in self._waiting:
-            if not future.done():
-                end = limit.end_after_waiting(since, self._progress)
+        for waiter in self._waiting:
+            if not waiter.future.done():
+                end = waiter.limit.end_after_waiting(waiter.since, self._progress)
                 if end > now:
                     ends.append(end)
                 elif again:
-                    future.set_exception(PoolTimeoutError())
+                    waiter.future.set_exception(PoolTimeoutError())
                 else:
                     # The loop may have been blocked, and may notice only now that other tasks made progress.
                     self._next_check = now
