@@ -33,20 +33,21 @@ def is_large(value: Any, bound: int = LARGE) -> bool:
     pending = [value]
     while pending:
         one = pending.pop()
-        if isinstance(one, (str, bytes, bytearray)):
+        kind = type(one)
+        if kind is str or isinstance(one, (str, bytes, bytearray)):
             bound -= len(one)
-        elif isinstance(one, Mapping):
-            bound -= _PER_VALUE * len(one)
-            if bound > 0:
-                pending.extend(one.values())
-        elif isinstance(one, (list, tuple, set, frozenset)):
+        elif kind is list or kind is tuple or isinstance(one, (list, tuple, set, frozenset)):
             bound -= _PER_VALUE * len(one)
             if bound > 0:
                 pending.extend(one)
+        elif kind is dict or isinstance(one, Mapping):
+            bound -= _PER_VALUE * len(one)
+            if bound > 0:
+                pending.extend(one.values())
         elif (inner := getattr(one, "__dict__", None)) and not isinstance(one, type):
             # A message, or another object that is serialized field by field. Most fields are empty.
             bound -= _PER_VALUE
-            pending.extend(field for field in inner.values() if isinstance(field, (str, bytes, list, dict)) and field)
+            pending.extend([field for field in inner.values() if isinstance(field, (str, bytes, list, dict)) and field])
         else:
             bound -= 1
         if bound < 0:

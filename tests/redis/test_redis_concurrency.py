@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+import redis
 from langchain_core.messages import AIMessage, HumanMessage
+from redis.asyncio.connection import AbstractConnection
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, DamagedDataError
+from langchain_agentmem.backends.redis.scripts import slot
 
 CLIENTS = 64
 
@@ -38,3 +43,74 @@ def test_64_clients_on_one_profile_and_one_session_lose_nothing_and_keep_the_ord
         for number in range(CLIENTS):
             own = [a.content for a, _ in pairs if a.content.split()[0] == str(number)]
             assert own == [f"{number} {turn}" for turn in range(3)]
+
+
+# Tasks of one event loop
+
+
+@pytest.fixture
+def sends(monkeypatch) -> list[int]:
+    """The number of bytes of each message to a server."""
+    found: list[int] = []
+    send = AbstractConnection.send_packed_command
+
+    async def counted(connection: Any, chunks: Any, **options: Any) -> None:
+        found.append(sum(map(len, chunks)))
+        await send(connection, chunks, **options)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+    return found
+
+
+async def test_tasks_that_write_at_once_share_messages_to_the_server(redis_url, sends):
+    async with AgentMemory.from_url(redis_url) as memory:
+        await memory.history("s").aget_messages()
+        sends.clear()
+        await asyncio.gather(*(memory.history(f"s{n}").aadd_messages([HumanMessage(f"{n}")]) for n in range(CLIENTS)))
+        assert len(sends) < CLIENTS / 4
+        sends.clear()
+        found = await asyncio.gather(*(memory.history(f"s{n}").aget_messages() for n in range(CLIENTS)))
+        assert len(sends) < CLIENTS / 4
+        assert [[one.content for one in messages] for messages in found] == [[f"{n}"] for n in range(CLIENTS)]
+
+
+async def test_a_long_message_is_sent_alone(redis_url, sends):
+    async with AgentMemory.from_url(redis_url) as memory:
+        texts = ["a" * 300_000 if number % 2 else "a" for number in range(10)]
+        await memory.history("s").aget_messages()
+        sends.clear()
+        await asyncio.gather(*(memory.checkpointer.aput_writes(_config(n), [("a", texts[n])], "t") for n in range(10)))
+        assert sum(size > 5_000 for size in sends) >= 5
+
+
+def _config(number: int) -> Any:
+    return {"configurable": {"thread_id": f"{number}", "checkpoint_ns": "", "checkpoint_id": "1"}}
+
+
+async def test_the_error_of_a_command_reaches_only_its_caller(redis_url):
+    async with AgentMemory.from_url(redis_url) as memory:
+        with redis.Redis.from_url(redis_url) as client:
+            client.set(f"{slot('thread', 'default', '3')}writes", "no hash")
+        calls = (memory.checkpointer.aput_writes(_config(number), [("a", 1)], "t") for number in range(20))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert [number for number, one in enumerate(found) if one is not None] == [3]
+        assert isinstance(found[3], DamagedDataError)
+
+
+async def test_a_lost_connection_harms_no_caller_of_a_shared_message(redis_url, monkeypatch):
+    async with AgentMemory.from_url(redis_url) as memory:
+        await memory.history("s").aget_messages()
+        send = AbstractConnection.send_packed_command
+        lost = 0
+
+        async def broken(connection: Any, chunks: Any, **options: Any) -> None:
+            nonlocal lost
+            await send(connection, chunks, **options)
+            if sum(map(len, chunks)) > 5_000 and not lost:
+                lost += 1
+                connection._writer.transport.abort()
+
+        monkeypatch.setattr(AbstractConnection, "send_packed_command", broken)
+        await asyncio.gather(*(memory.history(f"s{n}").aadd_messages([HumanMessage(f"{n}")]) for n in range(CLIENTS)))
+        assert lost == 1
+        assert [await memory.history(f"s{n}").acount() for n in range(CLIENTS)] == [1] * CLIENTS

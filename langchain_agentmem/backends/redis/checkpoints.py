@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ormsgpack
@@ -362,8 +363,13 @@ class RedisCheckpoints:
 
 def invoke_thread(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
     """Run a script on the keys of a thread."""
+    return Invoke(LUA[name], _keys_of(thread), arguments)
+
+
+@lru_cache(4096)
+def _keys_of(thread: ThreadKey) -> tuple[str, ...]:
     prefix = slot("thread", *thread)
-    return Invoke(LUA[name], [prefix + key for key in KEYS], arguments)
+    return tuple(prefix + key for key in KEYS)
 
 
 def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any]) -> Program[Any]:

@@ -431,7 +431,7 @@ class LoopPool:
     def _check(self, *, again: bool = False) -> None:
         """Give lost permits to waiting callers, and fail the callers whose time limit has ended."""
         self._timer = None
-        if self._waiting:
+        if self._waiting and not self._free:
             collect_garbage(max(self._waiting[0].since, self._progress))
         while self._free and self._waiting:  # a permit that was lost is available again
             self.return_permit(self._permits.redeem(self._free.popleft()), progress=False)

@@ -11,6 +11,26 @@ from typing import Any
 Words = Sequence[Any]
 """A command and its arguments: bytes, text or numbers."""
 
+
+class Packed(bytes):
+    """Several words of a command, packed already."""
+
+    words: int
+    """The number of words."""
+
+
+def pack_words(words: Words) -> Packed:
+    """Pack words that begin many commands.
+
+    Args:
+        words: The words.
+    """
+    every = [word if isinstance(word, bytes) else _encoded(word) for word in words]
+    found = Packed(b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in every]))
+    found.words = len(every)
+    return found
+
+
 _LONG = 50_000
 """The number of bytes from which an argument is not copied."""
 
@@ -29,11 +49,16 @@ def packed(commands: Sequence[Words]) -> list[bytes]:
     chunks: list[bytes] = []
     short: list[bytes] = []
     for words in commands:
-        short.append(b"*%d\r\n" % len(words))
-        for word in words:
+        first = words[0]
+        if type(first) is Packed:
+            short.append(b"*%d\r\n%b" % (len(words) - 1 + first.words, first))
+        else:
+            short.append(b"*%d\r\n" % len(words))
+        for word in words[1:] if type(first) is Packed else words:
             data = word if isinstance(word, bytes) else _encoded(word)
-            if len(data) < _LONG:
-                short.append(b"$%d\r\n%b\r\n" % (len(data), data))
+            size = len(data)
+            if size < _LONG:
+                short.append(b"$%d\r\n%b\r\n" % (size, data))
             else:
                 chunks += (b"".join((*short, b"$%d\r\n" % len(data))), data)
                 short = [b"\r\n"]

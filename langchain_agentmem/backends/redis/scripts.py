@@ -11,10 +11,12 @@ import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.backends.redis.protocol import Packed, pack_words
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.programs import Step
@@ -120,15 +122,25 @@ def command_words(name: str, invocation: Invoke) -> list[Any]:
         keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)
     total = 0
     for one in arguments:
-        size = len(one) if isinstance(one, (bytes, str)) else 0
-        total += size
-        if size > MAX_BYTES or total > 2 * MAX_BYTES:
+        if isinstance(one, (bytes, str)):
+            total += len(one)
+    if total > MAX_BYTES:
+        largest = max(len(one) for one in arguments if isinstance(one, (bytes, str)))
+        if largest > MAX_BYTES or total > 2 * MAX_BYTES:
             msg = (
                 f"Redis accepts at most {MAX_BYTES // 2**20} MB as one value and {2 * MAX_BYTES // 2**20} MB in one call; "
                 f"this call has at least {total:,} bytes. Nothing was stored. Store less at a time."
             )
             raise InvalidInputError(msg)
+    if name == "EVALSHA" and type(keys) is tuple:
+        return [_head(script.digest, keys), *arguments]
     return [name, script.digest if name == "EVALSHA" else script.source, len(keys), *keys, *arguments]
+
+
+@lru_cache(4096)
+def _head(digest: str, keys: tuple[Any, ...]) -> Packed:
+    """Return the words of a command before its arguments. Many commands have the same ones."""
+    return pack_words(["EVALSHA", digest, len(keys), *keys])
 
 
 def _packed(arguments: Sequence[Any]) -> list[bytes]:
@@ -171,6 +183,7 @@ def _without_unused(source: str) -> str:
     return source
 
 
+@lru_cache(4096)
 def slot(*ids: str) -> str:
     """Return the prefix of the keys for some IDs. All keys with one prefix are in one slot of a cluster."""
     tag = urlsafe_b64encode(digest_of_ids(*ids, size=15)).decode()
