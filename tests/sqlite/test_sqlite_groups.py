@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.store.base import SearchOp
+from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.contract import ItemPut
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
+from langchain_agentmem.backends.sqlite.line import Line
 from langchain_agentmem.errors import StorageBusyError, StorageClosedError
-from langchain_agentmem.programs import Execute, Fetch, run
+from langchain_agentmem.programs import Execute, Fetch, run, storage_program
 
 
 class Interruption(BaseException):
@@ -150,6 +154,119 @@ def test_loops_in_several_threads_share_transactions(memory, transactions):
 
     asyncio.run(both())
     assert len(memory.checkpointer.threads()) == 60
+
+
+# Threads
+
+
+@storage_program
+def stored(number: int, fails: bool) -> Any:
+    yield from Execute(
+        "INSERT INTO agentmem_threads (tenant, thread_id, created_at, updated_at) VALUES ('x', ?, 1, 1)", (str(number),)
+    )
+    if fails:
+        raise ValueError(number)
+    return number
+
+
+def waiting_behind_a_writer(memory: AgentMemory, writes: list[Any]) -> list[Any]:
+    """Start writes in threads while another write runs, and return what becomes of each."""
+    line, running, go_on = memory.backend.driver._writing, threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        running.set()
+        assert go_on.wait(PATIENCE)
+        yield from Fetch("SELECT 1")
+
+    def outcome(write: Any) -> Any:
+        try:
+            return write()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(writes) + 1) as pool:
+        first = pool.submit(memory.backend.write, slow())
+        assert running.wait(PATIENCE)
+        others = []
+        for number, write in enumerate(writes):
+            others.append(pool.submit(outcome, write))
+            for _ in iter(lambda: len(line._tickets) < number + 2, False):  # noqa: B023 (called at once)
+                assert not others[-1].done()
+        go_on.set()
+        first.result()
+        return [one.result() for one in others]
+
+
+def test_writes_of_threads_that_wait_share_a_transaction(memory, transactions):
+    saver = memory.checkpointer
+    writes = [partial(saver.put, config(at), checkpoint(at), {}, {"log": "1"}) for at in range(12)]
+    assert not [one for one in waiting_behind_a_writer(memory, writes) if isinstance(one, Exception)]
+    assert transactions.count("BEGIN IMMEDIATE") == 2
+    for at in range(12):
+        found = saver.get_tuple(config(at))
+        assert found is not None
+        assert found.checkpoint["channel_values"] == checkpoint(at)["channel_values"]
+
+
+def test_a_write_of_a_thread_that_fails_leaves_the_others_of_its_group(memory, transactions):
+    backend = memory.backend
+    writes = [lambda at=at: backend.write(stored(at, at % 3 == 1)) for at in range(12)]
+    found = waiting_behind_a_writer(memory, writes)
+    assert [type(one) for one in found[1::3]] == [ValueError] * 4
+    assert [one for one in found if isinstance(one, int)] == [at for at in range(12) if at % 3 != 1]
+    (kept,) = backend.read(Fetch("SELECT count(*) FROM agentmem_threads WHERE tenant = 'x'").__iter__())
+    assert kept == (8,)
+    assert transactions.count("BEGIN IMMEDIATE") == 3  # the group begins again once
+
+
+def test_the_first_write_of_a_group_fails_alone(memory):
+    backend = memory.backend
+    found = waiting_behind_a_writer(memory, [lambda at=at: backend.write(stored(at, at == 0)) for at in range(4)])
+    assert [type(one) for one in found] == [ValueError, int, int, int]
+
+
+def test_writes_are_not_lost_if_the_transaction_of_their_group_is_interrupted(memory, monkeypatch):
+    backend, finish, interrupted = memory.backend, Line.finish, []
+
+    def interrupting(line: Line, jobs: Any) -> None:
+        if len(jobs) > 1 and not interrupted:
+            interrupted.append(len(jobs))
+            raise KeyboardInterrupt
+        finish(line, jobs)
+
+    @storage_program
+    def put(number: int) -> Any:
+        yield from Execute("UPDATE agentmem_threads SET updated_at = ? WHERE tenant = 'y'", (number,))
+        return number
+
+    def write(number: int) -> Any:
+        try:
+            return backend.write(put(number))
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    monkeypatch.setattr(Line, "finish", interrupting)
+    found = waiting_behind_a_writer(memory, [partial(write, number) for number in range(5)])
+    assert interrupted == [5]
+    assert sorted(map(str, found)) == ["1", "2", "3", "4", "interrupted"]
+
+
+def test_a_thread_that_waits_too_long_writes_nothing(memory, tmp_path):
+    other = sqlite3.connect(tmp_path / "groups.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    saver = memory.checkpointer
+
+    def write(at: int) -> Any:
+        try:
+            return saver.put(config(at), checkpoint(at), {}, {"log": "1"})
+        except StorageBusyError as error:
+            return error
+
+    with ThreadPoolExecutor(6) as pool:
+        assert {type(one) for one in pool.map(write, range(6))} == {StorageBusyError}
+    other.execute("ROLLBACK")
+    other.close()
+    assert saver.threads() == []
 
 
 def test_a_search_in_a_transaction_that_was_rolled_back_leaves_nothing_behind(memory):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
@@ -35,9 +36,11 @@ from langchain_agentmem.encoding.layout import (
     resolve,
 )
 from langchain_agentmem.encoding.references import Typed, each_reference
-from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program, storage_program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "checkpoints.sql")
+_DIGESTS_AT_ONCE = 100
+"""The number of digests that one statement reads. SQLite allows a statement 500 parts."""
 
 
 class SqliteCheckpoints:
@@ -64,6 +67,7 @@ class SqliteCheckpoints:
             return None if secret is None or _expired(row, now) else Typed(type_, secret)
         return None
 
+    @storage_program
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         number, secret = yield from self._use(thread, use)
         if not (yield from self._shares_secret(number, secret, use)):
@@ -97,11 +101,8 @@ class SqliteCheckpoints:
         return True
 
     def _put(self, number: int, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
-        if not (yield from self._has_all(number, put.requires)):
+        if not (yield from self._fits(number, put.requires, put.values)):
             return False
-        for value in put.values:
-            if (yield from Fetch(SQL["digest"], (number, *value.key))):
-                return False
         row = put.row
         document = codec.dump_document(
             {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
@@ -111,11 +112,12 @@ class SqliteCheckpoints:
         yield from self._replace_secret(number, use.next_secret)
         return True
 
+    @storage_program
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
         number, secret = yield from self._use(thread, use)
         if not (yield from self._shares_secret(number, secret, use)):
             return False
-        if not (yield from self._has_all(number, put.requires)):
+        if not (yield from self._fits(number, put.requires)):
             return False
         yield from ExecuteMany(
             SQL["add_write"],
@@ -145,15 +147,18 @@ class SqliteCheckpoints:
         found = yield from Fetch(SQL["thread"], thread)
         if not found or _expired(found[0], now):
             return None
-        ((number, revision, *_),) = found
+        ((number, revision, _, type_, secret),) = found
         if checkpoint_id is None:
             rows = yield from Fetch(SQL["latest"], (number, namespace))
         else:
             rows = yield from Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
         if not rows:
             return None
-        (loaded,) = yield from self._load(number, [checkpoint_row(thread.thread_id, rows[0], codec)], known)
-        return loaded._replace(revision=revision)
+        row = checkpoint_row(thread.thread_id, rows[0], codec)
+        writes = yield from self._writes(number, row.key)
+        parts = yield from self._values_of(number, [row], {row.key: writes}, known)
+        secrets = None if secret is None else Typed(type_, secret)
+        return LoadedCheckpoint(row, writes, parts._replace(secret=secrets), revision)
 
     def page(
         self,
@@ -368,21 +373,25 @@ class SqliteCheckpoints:
         found = yield from Fetch(SQL["thread"], thread)
         return found[0][0] if found and not _expired(found[0], now) else None
 
-    def _has_all(self, number: int, digests: Mapping[ValueKey, str]) -> Program[bool]:
-        """Return true if all of some values are stored, with the given digests (empty: any)."""
-        for key, digest in digests.items():
-            found = yield from Fetch(SQL["digest"], (number, *key))
-            if not found or digest not in ("", found[0][0]):
-                return False
-        return True
+    def _fits(self, number: int, digests: Mapping[ValueKey, str], new: Sequence[StoredValue] = ()) -> Program[bool]:
+        """Return true if some values are stored, with the given digests (empty: any), and new ones are not."""
+        keys = [*digests, *(value.key for value in new)]
+        if not keys:
+            return True
+        stored: dict[ValueKey, str] = {}
+        for start in range(0, len(keys), _DIGESTS_AT_ONCE):
+            some = keys[start : start + _DIGESTS_AT_ONCE]
+            found = yield from Fetch(_digests(len(some)), [one for key in some for one in (number, *key)])
+            stored.update((ValueKey(*key), digest) for *key, digest in found)
+        return all(key in stored and digest in ("", stored[key]) for key, digest in digests.items()) and not any(
+            value.key in stored for value in new
+        )
 
-    def _load(
-        self, number: int | None, rows: Sequence[CheckpointRow], known: Mapping[ValueKey, Known] = NOTHING_KNOWN
-    ) -> Program[list[LoadedCheckpoint]]:
+    def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
         writes = {}
         for row in rows:
             writes[row.key] = yield from self._writes(number, row.key)
-        parts = yield from self._parts(number, rows, writes, known)
+        parts = yield from self._parts(number, rows, writes)
         return [LoadedCheckpoint(row, writes[row.key], parts) for row in rows]
 
     def _parts(
@@ -390,8 +399,20 @@ class SqliteCheckpoints:
         number: int | None,
         rows: Sequence[CheckpointRow],
         writes: Mapping[CheckpointKey, Sequence[StoredWrite]],
+    ) -> Program[Parts]:
+        parts = yield from self._values_of(number, rows, writes)
+        for secret in (yield from Fetch(SQL["secret"], (number,))):
+            return parts._replace(secret=Typed(*secret))
+        return parts
+
+    def _values_of(
+        self,
+        number: int | None,
+        rows: Sequence[CheckpointRow],
+        writes: Mapping[CheckpointKey, Sequence[StoredWrite]],
         known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[Parts]:
+        """Return the values of checkpoints and their writes, without the secret of the thread."""
         every = [(checkpoint.namespace, write) for checkpoint, group in writes.items() for write in group]
         keys = dict.fromkeys(key for row in rows for key in row.value_keys())
         keys.update(dict.fromkeys(key for namespace, write in every if (key := write.value_key(namespace))))
@@ -417,9 +438,7 @@ class SqliteCheckpoints:
         if wanted:
             stored = yield from Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
             elements = {reference: Typed(type_, data) for reference, type_, data in stored}
-        found_secrets = yield from Fetch(SQL["secret"], (number,))
-        secrets = [Typed(*row) for row in found_secrets]
-        return Parts(values, elements, secrets[0] if secrets else None)
+        return Parts(values, elements, None)
 
     def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:
         rows = yield from Fetch(SQL["writes"], (number, *checkpoint))
@@ -450,20 +469,26 @@ class SqliteCheckpoints:
             yield from Execute(SQL[f"delete_{what}_of_thread"], (number,))
 
 
+@lru_cache
+def _digests(count: int) -> str:
+    """Return the statement that reads several digests."""
+    return " UNION ALL ".join([SQL["digest"]] * count)
+
+
 def add_values(number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
     """Add values and elements to a thread, unless they are stored."""
-    yield from ExecuteMany(
-        SQL["add_value"],
-        [
-            (
-                *(number, *value.key, value.kind, value.type, value.data, value.number),
-                *(value.base or (None, None, None)),
-                *(value.head, value.tail, value.digest),
-            )
-            for value in values
-        ],
-    )
-    yield from ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
+    rows = [
+        (
+            *(number, *value.key, value.kind, value.type, value.data, value.number),
+            *(value.base or (None, None, None)),
+            *(value.head, value.tail, value.digest),
+        )
+        for value in values
+    ]
+    if rows:
+        yield from ExecuteMany(SQL["add_value"], rows)
+    if elements:
+        yield from ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
 
 
 def _expired(thread: Sequence[Any], now: float) -> bool:

@@ -46,8 +46,8 @@ UPDATE agentmem_threads SET ttl = :ttl, expires_at = max(:now, updated_at, coale
 WHERE tenant = :tenant AND thread_id = :thread_id AND {alive}
 
 -- digest --
--- Return the digest of a channel value. Parameters: thread, namespace, channel, version.
-SELECT digest FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND channel = ? AND version = ?
+-- Return the key and the digest of a channel value. Parameters: thread, namespace, channel, version.
+SELECT namespace, channel, version, digest FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND channel = ? AND version = ?
 
 -- add_checkpoint --
 -- Add or replace a checkpoint. Parameters: the columns.

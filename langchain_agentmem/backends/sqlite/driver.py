@@ -20,14 +20,15 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.failures import Rule, Translated, error_for, first_line
 from langchain_agentmem.backends.lifetimes import closed_error, keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
-from langchain_agentmem.backends.sqlite.groups import MAX_GROUP, Job, Jobs
+from langchain_agentmem.backends.sqlite.groups import Group, Job, Jobs, LoopJob
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
 from langchain_agentmem.backends.sqlite.traces import Purge, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
@@ -38,7 +39,7 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.programs import All, Execute, ExecuteMany, Fetch, Program, run
+from langchain_agentmem.programs import All, Execute, ExecuteMany, Fetch, Program, StorageProgram, run
 from langchain_agentmem.text.words import ENGLISH, check_language
 
 T = TypeVar("T")
@@ -126,11 +127,27 @@ class SqliteDriver:
 
     def read(self, program: Program[T]) -> T:
         """Run a storage program on one consistent view of the database."""
-        return self._transact(READ, lambda cursor, ticket: run(program, self._performer(cursor, ticket)))
+        return cast("T", self._transact(READ, lambda cursor, ticket: run(program, self._performer(cursor, ticket))))
 
     def write(self, program: Program[T]) -> T:
-        """Run a storage program as one transaction."""
-        return self._transact(WRITE, lambda cursor, ticket: run(program, self._performer(cursor, ticket)))
+        """Run a storage program as one transaction. Concurrent writes that may run again share one."""
+        if self._is_shared or not isinstance(program, StorageProgram):
+            done = self._transact(WRITE, lambda cursor, ticket: run(program, self._performer(cursor, ticket)))
+            return cast("T", done)
+        job = Job(program)
+        taken: list[Job] = []
+
+        def work(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
+            every = chain((job,), self._writing.jobs_behind(ticket))
+            self._group(cursor, ticket).run(lambda: next(every, None), taken)
+
+        try:
+            self._transact(WRITE, work, job, lambda: self._writing.finish(taken))
+        finally:
+            for one in taken:
+                if not one.done:
+                    one.offer()
+        return cast("T", job.outcome())
 
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run `read` or `write` in a worker thread and wait for it without blocking the event loop."""
@@ -147,7 +164,7 @@ class SqliteDriver:
         if self._is_shared:
             return await self.submit(self.write, program)
         self._check()
-        job = Job(program, asyncio.get_running_loop().create_future())
+        job = LoopJob(program, future=asyncio.get_running_loop().create_future())
         try:
             self._jobs.add(job, lambda: self._pool.submit(self._jobs.serve, self._transact_jobs))
         except RuntimeError as error:  # the pool was shut down
@@ -161,30 +178,11 @@ class SqliteDriver:
             "pool", ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
         )
 
-    def _transact_jobs(self, jobs: Jobs) -> list[Job]:
+    def _transact_jobs(self, jobs: Jobs) -> list[LoopJob]:
         """Run waiting writes as one transaction, and return them."""
-        taken: list[Job] = []
-
-        def work(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
-            perform = self._performer(cursor, ticket)
-            while len(taken) < MAX_GROUP and (job := jobs.take()) is not None:
-                taken.append(job)
-                if len(taken) == 1:  # its transaction may be rolled back if it fails
-                    job.result = run(job.program, perform)
-                    continue
-                cursor.execute("SAVEPOINT agentmem")
-                try:
-                    with Translated(_ERRORS, self._translate):
-                        job.result = run(job.program, perform)
-                except Exception as error:
-                    if not cursor.connection.in_transaction:  # SQLite rolled back everything, as when the disk is full
-                        raise
-                    job.error = error
-                    cursor.execute("ROLLBACK TO agentmem")
-                cursor.execute("RELEASE agentmem")
-
+        taken: list[LoopJob] = []
         try:
-            self._transact(WRITE, work)
+            self._transact(WRITE, lambda cursor, ticket: self._group(cursor, ticket).run(jobs.take, taken))
         except BaseException as error:
             if not taken:
                 raise
@@ -192,13 +190,40 @@ class SqliteDriver:
                 job.error = error
         return taken
 
-    def _transact(self, begin: str, work: Callable[[sqlite3.Cursor, Ticket], T]) -> T:
+    def _group(self, cursor: sqlite3.Cursor, ticket: Ticket) -> Group[Any]:
+        return Group(
+            cursor,
+            self._performer(cursor, ticket),
+            lambda: self._begin(cursor, WRITE),
+            lambda: Translated(_ERRORS, self._translate),
+        )
+
+    def _transact(
+        self,
+        begin: str,
+        work: Callable[[sqlite3.Cursor, Ticket], T],
+        job: Job | None = None,
+        committed: Callable[[], None] | None = None,
+    ) -> T | None:
+        """Run a transaction.
+
+        Args:
+            begin: `READ` or `WRITE`.
+            work: The work.
+            job: The write, if a transaction of another thread may include it. Default: None.
+            committed: Function that is called as soon as the transaction is stored. Default: None.
+
+        Returns:
+            The result of the work; None if another transaction included the write.
+        """
         self._check()
-        ticket = Ticket(sys._getframe())
+        ticket = Ticket(sys._getframe(), job)
         try:
             with Translated(_ERRORS, self._translate):
                 if begin is WRITE:
                     self._enter(self._writing, ticket)
+                    if job is not None and job.done:
+                        return None
                 self._enter(self._free, ticket)
                 self._check()
                 cursor = self._take(ticket)
@@ -208,6 +233,8 @@ class SqliteDriver:
                     raise self._forked_within()
                 cursor.execute("COMMIT")
                 self._began = False
+                if committed is not None:
+                    committed()
                 if begin is WRITE and self._traces.left:
                     with contextlib.suppress(sqlite3.Error):  # the transaction is stored; the next one tries again
                         self._traces.truncate_log(cursor, busy=self._writing.is_busy)

@@ -11,9 +11,11 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
+
+from langchain_agentmem.backends.sqlite.groups import Job
 
 _LOOK_SECONDS = 0.25
 """Interval at which a waiting caller checks the tickets ahead, if nothing wakes it."""
@@ -24,12 +26,14 @@ class Ticket:
 
     Args:
         frame: The frame of the call. The ticket is valid as long as this frame executes.
+        job: The write of the call, if the transaction of another call may include it. Default: None.
     """
 
-    __slots__ = ("bell", "connection", "cursor", "forked", "frame", "thread", "whole")
+    __slots__ = ("bell", "connection", "cursor", "forked", "frame", "job", "thread", "whole")
 
-    def __init__(self, frame: FrameType) -> None:
+    def __init__(self, frame: FrameType, job: Job | None = None) -> None:
         self.frame: FrameType | None = frame
+        self.job = job
         self.thread = threading.get_ident()
         self.bell: queue.SimpleQueue[None] | None = None
         self.connection: Any = None
@@ -79,18 +83,20 @@ class Line:
             timeout: Seconds to wait while no caller leaves the line. Each leaving caller restarts the timeout.
 
         Returns:
-            True if the ticket is served. Otherwise it has left the line: the timeout is over, or all served tickets belong to
-            this thread, which cannot continue.
+            True if the ticket is served, or its job is done. Otherwise it has left the line: the timeout is over, or all
+            served tickets belong to this thread, which cannot continue.
         """
         self._tickets[ticket] = None
         if self._serves(ticket):
             return True
         bell = ticket.bell = queue.SimpleQueue()
         left, deadline = self._left, time.monotonic() + timeout
-        while not self._serves(ticket):
+        while not self._serves(ticket) and not (ticket.job is not None and ticket.job.done):
             now = time.monotonic()
             if left != self._left:
                 left, deadline = self._left, now + timeout
+            elif now >= deadline and ticket.job is not None and not ticket.job.take():
+                deadline = now + timeout  # the transaction of another call includes it
             elif (now >= deadline and not self._holds) or self.is_held_by(ticket.thread):
                 self._tickets.pop(ticket, None)
                 return False
@@ -104,6 +110,33 @@ class Line:
         self._tickets.pop(ticket, None)
         self._left += 1
         self._ring()
+
+    def jobs_behind(self, ticket: Ticket) -> Iterator[Job]:
+        """Take the jobs of the callers that wait behind a ticket, including those that come later.
+
+        Args:
+            ticket: The ticket, which is served.
+        """
+        found = True
+        while found:
+            found = False
+            for one in list(self._tickets):
+                job = one.job
+                if job is not None and one is not ticket and not job.done and not one.is_over and job.take():
+                    found = True
+                    yield job
+
+    def finish(self, jobs: Iterable[Job]) -> None:
+        """Wake the callers whose jobs are done.
+
+        Args:
+            jobs: The jobs.
+        """
+        for job in jobs:
+            job.done = True
+        for ticket in list(self._tickets):
+            if ticket.job is not None and ticket.job.done and ticket.bell is not None:
+                ticket.bell.put(None)
 
     @property
     def is_busy(self) -> bool:
