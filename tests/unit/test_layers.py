@@ -29,6 +29,7 @@ OPTIONAL = DRIVERS | {
 }
 OPTIONAL_AT_TOP = {
     "backends.sqlite.driver": {"sqlite3"},
+    "backends.sqlite.failures": {"sqlite3"},
     "backends.postgres.conninfo": {"psycopg"},
     "backends.postgres.driver": {"psycopg", "psycopg_pool"},
     "backends.postgres.failures": {"psycopg", "psycopg_pool"},

@@ -1,4 +1,4 @@
-"""Runs transactions on SQLite and maps its errors to ours: the only module that imports `sqlite3`.
+"""Runs transactions on SQLite and maps its errors to ours.
 
 A file has a small pool of connections. With the write-ahead log, readers wait neither for one another nor for a writer.
 SQLite runs one writing transaction at a time. Writers of one process wait in a `Line`; writers of several
@@ -25,18 +25,16 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.failures import Rule, Translated, error_for, first_line
+from langchain_agentmem.backends.failures import Translated, error_for, first_line
 from langchain_agentmem.backends.lifetimes import closed_error, keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
+from langchain_agentmem.backends.sqlite.failures import DRIVER_ERRORS, RULES, is_busy
 from langchain_agentmem.backends.sqlite.groups import Group, Job, Jobs, LoopJob
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
 from langchain_agentmem.backends.sqlite.traces import Purge, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
     ConfigurationError,
-    DamagedDataError,
-    InvalidInputError,
     StorageBusyError,
-    StorageClosedError,
     StorageError,
 )
 from langchain_agentmem.programs import All, Execute, ExecuteMany, Fetch, Program, StorageProgram, run
@@ -195,7 +193,7 @@ class SqliteDriver:
             cursor,
             self._performer(cursor, ticket),
             lambda: self._begin(cursor, WRITE),
-            lambda: Translated(_ERRORS, self._translate),
+            lambda: Translated(DRIVER_ERRORS, self._translate),
         )
 
     def _transact(
@@ -219,7 +217,7 @@ class SqliteDriver:
         self._check()
         ticket = Ticket(sys._getframe(), job)
         try:
-            with Translated(_ERRORS, self._translate):
+            with Translated(DRIVER_ERRORS, self._translate):
                 if begin is WRITE:
                     self._enter(self._writing, ticket)
                     if job is not None and job.done:
@@ -262,7 +260,7 @@ class SqliteDriver:
             try:
                 cursor.execute(begin)
             except sqlite3.OperationalError as error:
-                if changes is None or not _is_busy(error):
+                if changes is None or not is_busy(error):
                     raise
                 before, changes = changes, self._changes(cursor)
                 if before == changes:
@@ -415,7 +413,7 @@ class SqliteDriver:
             try:
                 cursor.execute("PRAGMA journal_mode = WAL").fetchall()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
+                if not is_busy(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
@@ -516,57 +514,14 @@ class SqliteDriver:
         return StorageBusyError(msg)
 
     def _translate(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.Error) and _is_busy(error):
+        if isinstance(error, sqlite3.Error) and is_busy(error):
             return self._busy()
         folder = Path(self.path).parent
         reason = f"the folder {folder} does not exist" if not folder.is_dir() else "it is not a readable file"
         text = first_line(error)
-        return error_for(_RULES, error, path=self._name, reason=reason, text=text) or StorageError(
+        return error_for(RULES, error, path=self._name, reason=reason, text=text) or StorageError(
             f"SQLite refused the operation in {self._name}: {text}."
         )
-
-
-_ERRORS = (sqlite3.Error, OverflowError)
-_RULES = (
-    Rule(OverflowError, InvalidInputError, "A value is too large for SQLite: {text}. Nothing was written."),
-    Rule(
-        sqlite3.Error,
-        ConfigurationError,
-        "Cannot open {path}: {reason}. Check the path.",
-        "unable to open database file",
-    ),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is not a SQLite database, or is damaged: {text}.", "not a database"),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged: {text}. Restore a backup.", "malformed"),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged: {text}. Restore a backup.", "Could not decode"),
-    Rule(
-        sqlite3.Error,
-        StorageClosedError,
-        "The application closed the connection of this memory.",
-        "closed database",
-    ),
-    Rule(
-        sqlite3.Error,
-        ConfigurationError,
-        "The connection can only be used by the thread that created it. Open it with check_same_thread=False.",
-        "created in a thread",
-    ),
-    Rule(sqlite3.Error, StorageError, "Cannot write to {path}: {text}. Check its permissions.", "readonly"),
-    Rule(sqlite3.Error, StorageError, "Cannot write to {path}: {text}. Free some space.", "is full"),
-    Rule(
-        sqlite3.Error,
-        StorageError,
-        "Cannot use {path}: {text}. Check its disk and the free space.",
-        "disk I/O error",
-    ),
-    Rule(
-        sqlite3.Error,
-        ConfigurationError,
-        "{path} was written by an earlier version of langchain-agentmem, with full-text search (FTS5), which Python's SQLite "
-        "does not have: {text}. Open it once with another Python.",
-        "fts5",
-    ),
-    Rule(sqlite3.Error, InvalidInputError, "A value is too large for SQLite: {text}. Nothing was written.", "too big"),
-)
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
@@ -609,8 +564,3 @@ def _file_of(connection: sqlite3.Connection) -> str:
     """Return the file of a connection; an empty string for a database in memory."""
     rows = sqlite3.Cursor(connection).execute("PRAGMA database_list").fetchall()
     return next((os.fsdecode(file or "") for _, name, file in rows if name in ("main", b"main")), "")
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    text = str(error)
-    return "locked" in text or "busy" in text
