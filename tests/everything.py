@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import zlib
 from typing import Annotated, Any
@@ -77,7 +78,7 @@ def fill_sessions(memory: AgentMemory, user: str | None) -> None:
     key = SessionKey(memory.tenant, user, "chat")
     for number, agent in enumerate((None, "writer", LIST_SUMMARY)):
         known = memory.backend.read(log.summary(key, agent, now))
-        summary = StoredSummary('{"text":"They talked.","messages":[2,1]}', number + 1, number or None)
+        summary = StoredSummary('{"text":"They talked.","messages":[2,1]}', secrets.randbits(50), number or None)
         assert memory.backend.write(log.swap_summary(key, agent, summary, known and known.revision, now))
 
 

@@ -284,9 +284,9 @@ class Session:
         )
         try:
             with self._histories.engine.cache.writing([session_group(self._key)]):
-                stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
+                opened = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
             self._token, self._was_opened = token, True
-            self._stored_metadata, self._metadata = stored, self._read_metadata(stored)
+            self._stored_metadata, self._metadata = opened.metadata, self._read_metadata(opened.metadata)
             yield from self._histories.engine.sweeper.after_write()
         except GeneratorExit:
             raise

@@ -5,14 +5,20 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import pytest
+
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import (
     Append,
     Backend,
     Ending,
+    HeadChangedError,
+    HeadSwap,
+    Opened,
     Opening,
     RecordQuery,
     SessionKey,
+    SessionState,
     VariablePut,
     VariableScope,
 )
@@ -28,7 +34,7 @@ class OpeningContract(ContractCase):
 
     def _open(self, backend: Backend, token: int = 1, at: float = 0.0, **options: Any) -> str | None:
         opening = Opening(token, NOW + at, options.pop("ending", ENDED), **options)
-        return self.write(backend, backend.openings.open(KEY, opening))
+        return self.write(backend, backend.openings.open(KEY, opening)).metadata
 
     def _close(self, backend: Backend, token: int = 1, at: float = 0.0, ending: Ending = ENDED) -> bool:
         return self.write(backend, backend.openings.close(KEY, token, ending, NOW + at))
@@ -254,3 +260,35 @@ class OpeningContract(ContractCase):
         assert sorted(found.messages, key=str) == [("critic", 1), ("writer", 2), (None, 1)]
         assert sorted(found.records) == [("judge", "ok", 1), ("writer", "bad", 1), ("writer", "ok", 2)]
         assert (found.row.created_at, found.row.updated_at) == (NOW, NOW + 4)
+
+    def test_the_title_and_the_metadata_are_changed_together_with_the_head(self, backend: Backend) -> None:
+        def open_(token: int, head: HeadSwap, metadata: str) -> Opened:
+            opening = Opening(token, NOW, ENDED, metadata=metadata, session_head=head)
+            return self.write(backend, backend.openings.open(KEY, opening))
+
+        assert open_(1, HeadSwap(None, b"1"), "{}") == Opened("{}", b"1")
+        for wrong in (None, b"0"):
+            with pytest.raises(HeadChangedError):
+                open_(2, HeadSwap(wrong, b"3"), '{"a":1}')
+            swap = HeadSwap(wrong, b"3")
+            assert not self.write(backend, backend.messages.rename(KEY, "title", NOW, swap))
+            swapped = self.write(backend, backend.openings.swap_metadata(KEY, "{}", '{"b":1}', NOW, swap))
+            assert swapped == ("{}",)
+        assert self.write(backend, backend.messages.rename(KEY, "title", NOW, HeadSwap(b"1", b"2")))
+        swap = HeadSwap(b"2", b"3")
+        assert self.write(backend, backend.openings.swap_metadata(KEY, "{}", '{"b":1}', NOW, swap)) == ('{"b":1}',)
+        assert open_(3, HeadSwap(b"3", b"4"), '{"c":1}') == Opened('{"c":1}', b"4")
+        assert self.read(backend, backend.messages.head(KEY, NOW)).value == b"4"
+        row = self.read(backend, backend.openings.get(KEY, NOW))
+        assert row is not None
+        assert (row.metadata, row.head) == ('{"c":1}', b"4")
+        (listed,) = self.read(backend, backend.messages.sessions("default", "alice", None, 0, NOW))
+        assert listed.head == b"4"
+
+    def test_a_restored_session_has_the_head(self, backend: Backend) -> None:
+        state = SessionState(KEY, "title", None, 0, NOW, NOW, None, "{}", head=b"1")
+        assert self.write(backend, backend.transfer.restore_sessions([state], NOW)) == [True]
+        assert self.read(backend, backend.messages.head(KEY, NOW)).value == b"1"
+        (found,) = self.read(backend, backend.transfer.sessions([KEY], NOW))
+        assert found is not None
+        assert found._replace(summaries=state.summaries, variables=()) == state

@@ -13,10 +13,12 @@ from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
     Ending,
+    HeadSwap,
     Opening,
     Removal,
     ScopeHead,
     SessionKey,
+    SessionState,
     ThreadKey,
     VariablePut,
     VariableScope,
@@ -110,7 +112,7 @@ class _Encrypted:
             backend.variables.set(scope, [VariablePut("a", "1")], NOW, head=head),
             backend.variables.remove(scope, ["a"], NOW, head),
         ):
-            with pytest.raises(ConfigurationError, match="sets the heads of variables itself; got the head '~head'"):
+            with pytest.raises(ConfigurationError, match="sets the heads of sessions and variables itself"):
                 self.write(backend, program)
 
     def test_an_opening_sets_variables_together_with_the_head(self, backend: Backend) -> None:
@@ -123,8 +125,27 @@ class _Encrypted:
             rows = self.read(backend, backend.variables.read(scope, None, NOW + 100 * number))
             assert [row.name for row in rows] == [f"a{number}"]
         head = ScopeHead("~head", None, VariablePut("~head", "1"))
-        with pytest.raises(ConfigurationError, match="sets the heads of variables itself"):
+        with pytest.raises(ConfigurationError, match="heads of sessions and variables itself"):
             self.write(backend, backend.openings.open(KEY, opening._replace(head=head)))
+
+    def test_the_title_and_the_metadata_are_changed_together_with_the_head(self, backend: Backend) -> None:
+        """The backend itself sets the head."""
+        head = HeadSwap(None, b"1")
+        for program in (
+            backend.messages.rename(KEY, "title", NOW, head),
+            backend.openings.swap_metadata(KEY, None, "{}", NOW, head),
+            backend.openings.open(KEY, Opening(1, NOW, Ending(True), session_head=head)),
+        ):
+            with pytest.raises(ConfigurationError, match="sets the heads of sessions and variables itself"):
+                self.write(backend, program)
+
+    def test_a_restored_session_has_the_head(self, backend: Any) -> None:
+        """The backend itself makes the head."""
+        state = SessionState(KEY, "title", None, 0, NOW, NOW, None, "{}")
+        assert self.write(backend, backend.transfer.restore_sessions([state], NOW)) == [True]
+        assert self.read(backend, backend.messages.head(KEY, NOW)).value is not None
+        (found,) = self.read(backend, backend.transfer.sessions([KEY], NOW))
+        assert (found.title, found.metadata) == ("title", "{}")
 
     @staticmethod
     def _sealed(backend: Any) -> ThreadKey:

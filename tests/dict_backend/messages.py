@@ -14,6 +14,7 @@ from langchain_agentmem.backends.contract import (
     Changes,
     Ending,
     HeadChangedError,
+    HeadSwap,
     IndexEntry,
     LoggedMessage,
     LogHead,
@@ -48,6 +49,15 @@ class Session:
     timeout: float | None = None
     openings: set[int] = field(default_factory=set)
     ending: Ending = field(default_factory=lambda: Ending(False))
+
+
+def replace_head(session: Session, head: HeadSwap | None) -> bool:
+    if head is None:
+        return True
+    if session.head not in head:
+        return False
+    session.head = head.head
+    return True
 
 
 class Messages:
@@ -288,6 +298,7 @@ class Messages:
             session.expires_at,
             [one.value for name in ("", LIST_SUMMARY) if (one := session.summaries.get(name)) and one.value],
             session.metadata,
+            session.head,
         )
 
     def open_sessions(self, tenant: str) -> list[tuple[SessionKey, Session]]:
@@ -407,8 +418,10 @@ class Messages:
         return sorted(one for one in ids if one > (after or ""))[:limit]
 
     @program
-    def rename(self, key, title, now):
+    def rename(self, key, title, now, head=None):
         session = self.alive(key, now)
+        if session is not None and not replace_head(session, head):
+            return False
         if session is not None:
             session.title, session.title_position = title, None
         return session is not None

@@ -5,10 +5,17 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 
-from dict_backend.messages import Messages, Session
+from dict_backend.messages import Messages, Session, replace_head
 from dict_backend.programs import alive, program
 from dict_backend.variables import swap_head
-from langchain_agentmem.backends.contract import SessionActivity, SessionKey, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import (
+    HeadChangedError,
+    Opened,
+    SessionActivity,
+    SessionKey,
+    VariableRow,
+    VariableScope,
+)
 
 
 class Openings:
@@ -23,7 +30,7 @@ class Openings:
     @program
     def open(self, key, opening):
         if opening.token in self._withdrawn:
-            return None
+            return Opened()
         found = self._messages.alive(key, opening.now)
         if found is not None and _is_over(found, opening.now):
             self._end(key, found)
@@ -33,6 +40,8 @@ class Openings:
             timeout = None if None in (session.timeout, timeout) else max(session.timeout, timeout)
         session.timeout, session.ending = timeout, opening.ending
         session.openings.add(opening.token)
+        if not replace_head(session, opening.session_head):
+            raise HeadChangedError
         if opening.metadata is not None:
             session.metadata = opening.metadata
         rows = session.variables.setdefault(None, {})
@@ -40,7 +49,7 @@ class Openings:
             swap_head(VariableScope(*key), rows, opening.head, opening.now)
         for put in opening.variables:
             rows[put.name] = VariableRow(VariableScope(*key), put.name, put.value, opening.now, opening.now, None)
-        return session.metadata
+        return Opened(session.metadata, session.head)
 
     @program
     def close(self, key, token, ending, now):
@@ -75,11 +84,11 @@ class Openings:
         return True
 
     @program
-    def swap_metadata(self, key, expected, metadata, now):
+    def swap_metadata(self, key, expected, metadata, now, head=None):
         session = self._messages.alive(key, now)
         if session is None:
             return None
-        if session.metadata == expected:
+        if session.metadata == expected and replace_head(session, head):
             session.metadata = metadata
         return (session.metadata,)
 

@@ -40,7 +40,7 @@ class Transfer:
         variables = sorted(rows, key=lambda row: (row.scope.agent or "", row.name))
         times = (session.created_at, session.updated_at, session.expires_at)
         title = (session.title, session.title_position, session.next_position)
-        return SessionState(key, *title, *times, session.metadata, summaries, variables)
+        return SessionState(key, *title, *times, session.metadata, summaries, variables, session.head)
 
     @program
     def messages(self, key, after, limit, now, *, complete=True):
@@ -57,7 +57,7 @@ class Transfer:
             return False
         session = Session(state.created_at, state.updated_at, state.expires_at, state.title, state.title_position)
         session.next_position, session.metadata = state.next_position, state.metadata
-        session.summaries = dict(state.summaries)
+        session.summaries, session.head = dict(state.summaries), state.head
         for row in state.variables:
             session.variables.setdefault(row.scope.agent, {})[row.name] = row
         self._messages._sessions[state.key] = session

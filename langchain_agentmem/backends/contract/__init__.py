@@ -57,6 +57,7 @@ from langchain_agentmem.backends.contract.messages import (
     UNKNOWN_MESSAGE,
     Append,
     HeadChangedError,
+    HeadSwap,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
@@ -73,7 +74,7 @@ from langchain_agentmem.backends.contract.messages import (
     StoredSummary,
     Title,
 )
-from langchain_agentmem.backends.contract.openings import Ending, Opening, OpeningTable, SessionActivity
+from langchain_agentmem.backends.contract.openings import Ending, Opened, Opening, OpeningTable, SessionActivity
 from langchain_agentmem.backends.contract.records import (
     RecordQuery,
     RecordRow,
@@ -129,6 +130,7 @@ __all__ = [
     "Entries",
     "Found",
     "HeadChangedError",
+    "HeadSwap",
     "HistoryScope",
     "IndexEntry",
     "IndexedItem",
@@ -145,6 +147,7 @@ __all__ = [
     "MessageLog",
     "MessageRow",
     "Namespace",
+    "Opened",
     "Opening",
     "OpeningTable",
     "Page",

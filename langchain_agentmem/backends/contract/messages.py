@@ -78,6 +78,8 @@ class SessionRow(NamedTuple):
     history, then that of messages passed as a list (`LIST_SUMMARY`). Empty summaries are omitted."""
     metadata: str | None = None
     """JSON text; None if the session has no metadata."""
+    head: bytes | None = None
+    """The head of the session; see `LogHead`."""
 
 
 LIST_SUMMARY = "\x1flist"
@@ -121,6 +123,15 @@ class LogHead(NamedTuple):
     """The position of the next message."""
     value: bytes | None
     """The head; None if none is stored."""
+
+
+class HeadSwap(NamedTuple):
+    """A change of a session's head together with a change of its title or metadata."""
+
+    expected: bytes | None
+    """The head that must be stored; None if none is."""
+    head: bytes
+    """The new head."""
 
 
 class HeadChangedError(Exception):
@@ -339,8 +350,15 @@ class MessageLog(Protocol):
             limit: The maximum number of IDs.
         """
 
-    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        """Set a session's title; return true if the session exists."""
+    def rename(self, key: SessionKey, title: str, now: float, head: HeadSwap | None = None) -> Program[bool]:
+        """Set a session's title; return true if the session exists, and has the expected head.
+
+        Args:
+            key: The session.
+            title: The title.
+            now: The current time.
+            head: A change of the session's head. Default: None.
+        """
 
     def delete(self, key: SessionKey) -> Program[bool]:
         """Delete a session with its messages and records; return true if it existed."""

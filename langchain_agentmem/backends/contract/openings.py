@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from langchain_agentmem.backends.contract.messages import SessionKey, SessionRow
+from langchain_agentmem.backends.contract.messages import HeadSwap, SessionKey, SessionRow
 from langchain_agentmem.backends.contract.variables import ScopeHead, VariablePut
 from langchain_agentmem.programs import Program
 
@@ -38,6 +38,17 @@ class Opening(NamedTuple):
     """Variables of the session, for all agents, to set in the same transaction."""
     head: ScopeHead | None = None
     """A change of the head of these variables."""
+    session_head: HeadSwap | None = None
+    """A change of the head of the session."""
+
+
+class Opened(NamedTuple):
+    """A session that was opened."""
+
+    metadata: str | None = None
+    """JSON text; None if the session has no metadata."""
+    head: bytes | None = None
+    """The head of the session; see `LogHead`."""
 
 
 class SessionActivity(NamedTuple):
@@ -58,14 +69,15 @@ class OpeningTable(Protocol):
     A message, a record, a variable or an opening is a use.
     """
 
-    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
-        """Open a session, and return its metadata.
+    def open(self, key: SessionKey, opening: Opening) -> Program[Opened]:
+        """Open a session.
 
         A session that does not exist or has expired is created. A session whose timeout is over is ended first. An opening
-        that was withdrawn before it arrived changes nothing; the result is None.
+        that was withdrawn before it arrived changes nothing, and the result is empty.
 
         Raises:
-            HeadChangedError: The head of the variables is not `Opening.head.expected`. None of them was set.
+            HeadChangedError: The head of the session or that of the variables is not the expected one. The metadata and the
+                variables are unchanged.
         """
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
@@ -84,9 +96,17 @@ class OpeningTable(Protocol):
         """Replace the ending of a session; return true if the session exists."""
 
     def swap_metadata(
-        self, key: SessionKey, expected: str | None, metadata: str, now: float
+        self, key: SessionKey, expected: str | None, metadata: str, now: float, head: HeadSwap | None = None
     ) -> Program[tuple[str | None] | None]:
-        """Replace the metadata of a session if they are `expected`. Return those it has then; None if it does not exist."""
+        """Replace the metadata of a session if they are `expected`. Return those it has then; None if it does not exist.
+
+        Args:
+            key: The session.
+            expected: The metadata that the session must have; None for none.
+            metadata: The new metadata, as JSON text.
+            now: The current time.
+            head: A change of the session's head, which must be the expected one, too. Default: None.
+        """
 
     def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
         """Return a session, or None."""

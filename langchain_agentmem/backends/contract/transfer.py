@@ -44,6 +44,8 @@ class SessionState(NamedTuple):
     that of messages passed as a list."""
     variables: Sequence[VariableRow] = ()
     """The variables of all agents. `expires_at` is the variable's own, even if the session expires earlier."""
+    head: bytes | None = None
+    """The head of the session; see `LogHead`."""
 
 
 class ItemState(NamedTuple):

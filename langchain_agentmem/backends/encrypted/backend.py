@@ -78,10 +78,10 @@ class EncryptedBackend(Backend):
         self.language = inner.language
         self._lock = threading.Lock()
         self._loaded_at = 0.0
-        self.messages = self.log = EncryptedMessages(inner.messages, self.ring)
+        self.messages = self.log = EncryptedMessages(inner.messages, self.ring, whole=inner.name != "redis")
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = self.variable_table = EncryptedVariables(inner.variables, inner.transfer, self.ring)
-        self.openings = EncryptedOpenings(inner.openings, self.ring, self.variable_table.guard)
+        self.openings = EncryptedOpenings(inner.openings, self.ring, self.log, self.variable_table.guard)
         self.cache = EncryptedCache(inner.cache, self.ring)
         self.items = self.item_table = EncryptedItems(inner, self.ring)
         self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)

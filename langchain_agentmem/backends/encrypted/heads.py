@@ -7,6 +7,10 @@ number of messages: a session of one agent without gaps has one range.
 
 A backend deletes the messages with `ends_with_session` by itself, whenever the session ends. The head therefore marks their
 positions, and accepts that the oldest of them are missing.
+
+The head also contains digests of the title and of the metadata. Each change of them replaces the head in the same statement.
+A title that was taken from a message is deleted together with the message. If the backend may do that by itself, or in a
+later step, the head accepts the session with the title and without it.
 """
 
 from __future__ import annotations
@@ -96,6 +100,14 @@ class Positions:
         return Positions([*ranges, bound] if at % 2 else ranges)
 
 
+Title = tuple[bytes, int]
+"""The digest of a title, and the position of the message that it was taken from; -1 for a title that the user set."""
+
+NO_TITLE: Title = (b"", -1)
+_MOST_TITLES = 4
+"""If more titles were possible, the title would not be compared."""
+
+
 class Added(NamedTuple):
     """The entry of an added message in the head."""
 
@@ -121,8 +133,12 @@ class Head(NamedTuple):
     counter: int = 0
     """The last version."""
     summaries: Mapping[str, Sequence[bytes]] = MappingProxyType({})
-    """The digests of the accepted running summaries, by agent (empty for the history). Summaries of other agents are not
-    compared: their session was restored, or had no messages."""
+    """The digests of the accepted running summaries, by agent (empty for the history); an empty digest stands for no summary.
+    Summaries of other agents are not compared: their session was stored by an earlier version, or had no messages."""
+    titles: Sequence[Title] = (NO_TITLE,)
+    """The accepted titles; none if the title is not compared."""
+    metadata: Sequence[bytes] = (b"",)
+    """The digests of the accepted metadata, empty for a session without metadata; none if they are not compared."""
 
     @classmethod
     def new(cls, next_position: int = 0) -> Head:
@@ -136,7 +152,9 @@ class Head(NamedTuple):
     @classmethod
     def load(cls, data: bytes) -> Head:
         """Return the head in the result of `dump`."""
-        generation, following, messages, system, ending, versions, counter, summaries = ormsgpack.unpackb(data)
+        generation, following, messages, system, ending, versions, counter, summaries, titles, metadata = (
+            ormsgpack.unpackb(data)
+        )
         return cls(
             generation,
             following,
@@ -146,6 +164,8 @@ class Head(NamedTuple):
             {position: tuple(accepted) for position, accepted in versions},
             counter,
             {agent: tuple(digests) for agent, digests in summaries},
+            tuple((digest, position) for digest, position in titles),
+            tuple(metadata),
         )
 
     def dump(self) -> bytes:
@@ -161,6 +181,8 @@ class Head(NamedTuple):
                 list(kept.items()),
                 self.counter,
                 [(agent, list(digests)) for agent, digests in self.summaries.items()],
+                list(self.titles),
+                list(self.metadata),
             )
         )
 
@@ -213,13 +235,18 @@ class Head(NamedTuple):
             messages={agent: one.minus(removed) for agent, one in self.messages.items()},
             system=self.system.minus(removed),
             ending=self.ending.minus(removed),
-        )
+        ).without_summaries()
 
     def without(self, agent: str | None) -> Head:
         """Return the head after the messages of an agent were deleted, or those of all agents."""
         if agent is None:  # the summaries are emptied
-            return self._replace(messages={}, summaries=dict.fromkeys(self.summaries, ()))
-        return self._replace(messages={one: positions for one, positions in self.messages.items() if one != agent})
+            return self._replace(messages={}, summaries=dict.fromkeys(self.summaries, (b"",)))
+        messages = {one: positions for one, positions in self.messages.items() if one != agent}
+        return self._replace(messages=messages).without_summaries()
+
+    def without_summaries(self) -> Head:
+        """Return the head after messages changed, and with them the summaries that tell them were emptied."""
+        return self._replace(summaries={one: tuple({*known, b""}) for one, known in self.summaries.items()})
 
     def with_summary(self, agent: str | None, digests: Sequence[bytes] | None) -> Head:
         """Return the head with other accepted summaries of an agent; None: they are not compared."""
@@ -239,6 +266,58 @@ class Head(NamedTuple):
             doomed.remove(newest_system)
             doomed.append(next(oldest))
         return self._replace(messages={**self.messages, agent: own.minus(doomed)})
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the session has no messages, so that its title may have been deleted with the last one."""
+        return not any(self.messages.values())
+
+    def may_be_gone(self, title: Title) -> bool:
+        """Return true if a title may have been deleted together with messages that end with the session."""
+        return title[1] in self.ending or all(
+            at in self.ending for one in self.messages.values() for at in one.newest()
+        )
+
+    def titled(self, suggested: Sequence[Title]) -> Head:
+        """Return the head after an addition of messages; a session without title has the first suggested one.
+
+        Args:
+            suggested: The titles that the added messages suggest.
+        """
+        found = next((one for one in suggested if self.has(one[1])), None)
+        if not self.titles or found is None or not any(one == NO_TITLE or self.may_be_gone(one) for one in self.titles):
+            return self
+        titles = tuple(dict.fromkeys([*(one for one in self.titles if one != NO_TITLE), found]))
+        return self._replace(titles=titles if len(titles) <= _MOST_TITLES else ())
+
+    def settled(self, *, surely: bool) -> Head:
+        """Return the head after messages were deleted, and with them the titles that were taken from them.
+
+        Args:
+            surely: If false, the deletion may be interrupted, so that the title stays.
+        """
+        kept = [
+            one for one in self.titles if one == NO_TITLE or (not self.is_empty and (one[1] < 0 or self.has(one[1])))
+        ]
+        if len(kept) == len(self.titles):
+            return self
+        return self._replace(titles=tuple(dict.fromkeys([*(kept if surely else self.titles), NO_TITLE])))
+
+    def retitled(self, position: int, title: bytes | None, *, surely: bool) -> Head:
+        """Return the head after a message was replaced, which suggests a title, or none.
+
+        Args:
+            position: The position of the message.
+            title: The digest of the title that it suggests.
+            surely: If false, the message may not be replaced yet.
+        """
+        new = NO_TITLE if title is None else (title, position)
+        titles = tuple(
+            dict.fromkeys(
+                new if one[1] == position or (one == NO_TITLE and title is not None) else one for one in self.titles
+            )
+        )
+        return self._replace(titles=titles if surely else tuple(dict.fromkeys([*self.titles, *titles])))
 
     def newest(self, agent: str | None) -> Iterator[int]:
         """Yield the positions of an agent's messages, or of all messages, in descending order."""

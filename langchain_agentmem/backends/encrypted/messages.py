@@ -12,6 +12,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     Changes,
     HeadChangedError,
+    HeadSwap,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
@@ -32,16 +33,15 @@ from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
 from langchain_agentmem.backends.encrypted.heads import Head
 from langchain_agentmem.backends.encrypted.message_rows import (
     OVERHEAD,
-    MessageCipher,
     PlainMessage,
-    StaleHeadError,
     added,
     check_newest,
     check_page,
     ended_before,
     is_deleted,
 )
-from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
+from langchain_agentmem.backends.encrypted.session_rows import SessionCipher
+from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of, refuse_head
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import TamperedDataError
 from langchain_agentmem.programs import Program, StorageProgram, storage_program, together
@@ -50,8 +50,6 @@ from langchain_agentmem.text.vectors import width_of
 
 _PAGE = 500
 _KNOWN_HEADS = 256
-_SUMMARY_BYTES = 8
-"""The length of the digest of a summary."""
 
 
 class _Log(NamedTuple):
@@ -64,12 +62,29 @@ class _Log(NamedTuple):
     """The stored digests of messages that the head says are deleted, but that an interrupted deletion left."""
 
 
-class EncryptedMessages(EncryptedTable[MessageLog]):
-    """Implements `langchain_agentmem.backends.contract.MessageLog`."""
+class Change(NamedTuple):
+    """A change of the head of a session."""
 
-    def __init__(self, inner: MessageLog, ring: KeyRing) -> None:
+    swap: HeadSwap
+    stored: LogHead
+    """The head that is stored then, encrypted."""
+    head: Head
+    """The same head."""
+
+
+class EncryptedMessages(EncryptedTable[MessageLog]):
+    """Implements `langchain_agentmem.backends.contract.MessageLog`.
+
+    Args:
+        inner: The log that stores the encrypted rows.
+        ring: The keys.
+        whole: If true, the database stores all steps of a program, or none. If false, it stores each step at once.
+    """
+
+    def __init__(self, inner: MessageLog, ring: KeyRing, *, whole: bool) -> None:
         super().__init__(inner, ring)
-        self._cipher = MessageCipher(inner, ring)
+        self._cipher = SessionCipher(inner, ring)
+        self._whole = whole
         self._known: RecentValues[SessionKey, tuple[LogHead, Head]] = RecentValues(_KNOWN_HEADS)
         """The heads that this process stored last."""
 
@@ -88,15 +103,20 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
 
     @storage_program
     def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
+        addition, _ = yield from self._sealed_addition(key, restoration.addition, None, restoration)
         sealed = restoration._replace(
-            addition=(yield from self._sealed_addition(key, restoration.addition, None))[0],
-            title=self._title(key, restoration.title),
-            metadata=self._seal_optional(restoration.metadata, "metadata", *names_of(key)),
+            addition=addition,
+            title=self._cipher.title(key, restoration.title),
+            metadata=self._cipher.metadata(key, restoration.metadata),
         )
         return (yield from self._inner.restore(self._key(key), sealed))
 
     def _sealed_addition(
-        self, key: SessionKey, addition: Append, known: tuple[LogHead, Head] | None
+        self,
+        key: SessionKey,
+        addition: Append,
+        known: tuple[LogHead, Head] | None,
+        restoration: Restoration | None = None,
     ) -> Program[tuple[Append, Head]]:
         """Encrypt messages to add. Return them with the head that the session has then.
 
@@ -104,25 +124,26 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             key: The session.
             addition: The messages.
             known: The head that is probably stored; None to read it.
+            restoration: The properties of a session that is restored. Default: None.
         """
-        if known is None:
-            stored = yield from self._inner.head(self._key(key), addition.now)
-            known = stored, self._cipher.head(key, stored)
-        stored, head = known
+        stored, head = known or (yield from self._state(key, addition.now))
         if addition.keep is not None and head.ending:
             head = yield from self._without_ended(key, head, addition.now)
         following = head.plus([added(row) for row in addition.rows])
         if addition.keep is not None:
-            following = following.trimmed(addition.agent, addition.keep)
+            following = following.trimmed(addition.agent, addition.keep).settled(surely=True)
         first = head.next_position
+        titles = [] if addition.titles is None else [(first + at, text) for at, text in addition.titles]
+        following = following.titled([(self._cipher.title_digest(text), at) for at, text in titles])
+        if restoration is not None:
+            following = self._with_properties(following, restoration.title, restoration.metadata)
         rows = [
             self._cipher.sealed(key, head, first + row.position, 0, row)._replace(position=row.position)
             for row in addition.rows
         ]
-        titles = addition.titles
         sealed = addition._replace(
             rows=rows,
-            titles=None if titles is None else [Title(at, self._title(key, text) or "") for at, text in titles],
+            titles=addition.titles and [Title(at, self._cipher.title(key, text) or "") for at, text in addition.titles],
             agent=self._agent(addition.agent),
             seal=Seal(first, stored.value, self._cipher.sealed_head(key, following)),
         )
@@ -288,12 +309,9 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             inner = self._inner.summary(self._key(key), self._summarised(agent), now)
             stored, found = yield from together([self._inner.head(self._key(key), now), inner])
             plain = self._plain_stored_summary(key, agent, found)
-            known = self._cipher.head(key, stored).summaries.get(agent or "")
-            if plain is not None and plain.value and known is not None and self._digest_of(plain) not in known:
-                msg = (
-                    f"The summary of session {key.session_id!r} was replaced by another one: the database was altered."
-                )
-                raise StaleHeadError(msg)
+            head = self._cipher.head(key, stored)
+            value, covers = ("", None) if plain is None else (plain.value, plain.covers)
+            self._cipher.check_summary(key, head, agent or "", value, covers)
             return plain
 
         return self._paired("summary", begin, self._inner.summary(key, agent, now))
@@ -323,7 +341,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         known = former
         if known is None:
             found = self._plain_stored_summary(key, agent, (yield from self._inner.summary(*place, now)))
-            known = [self._digest_of(found)] if found is not None and found.value else []
+            known = [b"" if found is None else self._digest_of(found)]
         # Both summaries are accepted until the new one is stored: a database may store each step at once.
         stored = yield from self._swap(key, stored, head.with_summary(agent, [*known, digest]), now)
         written = yield from self._inner.swap_summary(*place, sealed, expected, now)
@@ -331,7 +349,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         return written
 
     def _digest_of(self, summary: StoredSummary) -> bytes:
-        return self._ring.digest("summary", summary.value, str(summary.covers), size=_SUMMARY_BYTES)
+        return self._cipher.summary_digest(summary.value, summary.covers)
 
     def _summarised(self, agent: str | None) -> str | None:
         return agent if agent == LIST_SUMMARY else self._agent(agent)
@@ -340,7 +358,10 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from self._change_head(key, lambda head: head.without(agent))
+        def without(head: Head) -> Head:
+            return head.without(agent).settled(surely=self._whole and not head.is_empty)
+
+        yield from self._change_head(key, without)
         yield from self._inner.clear(self._key(key), self._agent(agent))
 
     @as_inner
@@ -364,7 +385,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         if removal.after is not None and last == UNKNOWN_MESSAGE:
             return UNKNOWN_MESSAGE
         if doomed:
-            yield from self._swap(key, log.stored, log.head.minus(doomed), now)
+            yield from self._swap(key, log.stored, log.head.minus(doomed).settled(surely=self._whole), now)
         ids = [self._cipher.digest(key, log.head, at) for at in doomed]
         sealed = Removal(ids=[*ids, *log.leftovers], token=removal.token)
         return (yield from self._inner.remove(self._key(key), sealed, now))
@@ -392,11 +413,14 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
                 # Both versions are accepted until the message is stored: a database may store each step at once.
                 accepted = (*head.accepted(position), version)
                 system = head.system.minus([position])
+                title = None if replacement.title is None else self._cipher.title_digest(replacement.title)
+                settled = head.retitled(position, title, surely=True)
                 head = head._replace(
                     counter=version,
                     versions={**head.versions, position: accepted},
                     system=system.union([position]) if given.role == "system" else system,
                 )
+                head = head.retitled(position, title, surely=False).without_summaries()
                 stored = yield from self._swap(key, stored, head, now)
                 sent[position] = version
                 new = given._replace(
@@ -413,10 +437,11 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
                     agent=None,
                     keeps_time=False,
                     keeps_metadata=False,
-                    title=self._title(key, replacement.title),
+                    title=self._cipher.title(key, replacement.title),
                     token=self._cipher.token(replacement.token, position, version),
                 )
                 yield from self._inner.replace(self._key(key), inner, now)
+                head = head._replace(titles=settled.titles)
             if version in head.accepted(position):  # else another writer has replaced the message since
                 head = head._replace(versions={**head.versions, position: (version,)})
                 stored = yield from self._swap(key, stored, head, now)
@@ -430,7 +455,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     def discard(self, key: SessionKey, positions: Sequence[int], now: float) -> Program[None]:
         """Remove messages from the head, before they are deleted."""
         if positions:
-            yield from self._change_head(key, lambda head: head.minus(positions), now)
+            yield from self._change_head(key, lambda head: head.minus(positions).settled(surely=self._whole), now)
 
     def _log(self, key: SessionKey, now: float) -> Program[_Log]:
         """Read and check all messages of a session."""
@@ -469,7 +494,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
         rows = yield from self._inner.sessions(tenant, self._user(user_id), limit, offset, now)
-        return [self._plain_session(row) for row in rows]
+        return [self._cipher.plain_session(row) for row in rows]
 
     @as_inner
     def users(self, tenant: str, now: float) -> Program[list[str]]:
@@ -481,9 +506,51 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         ids = yield from self._inner.session_ids(tenant, self._user(user_id), sealed, limit)
         return [self._ring.plain_id("session", one) for one in ids]
 
-    @as_inner
-    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        return (yield from self._inner.rename(self._key(key), self._title(key, title) or "", now))
+    def rename(self, key: SessionKey, title: str, now: float, head: HeadSwap | None = None) -> Program[bool]:
+        def begin() -> Program[bool]:
+            refuse_head(head)
+            change = yield from self.changing(key, now, title=title)
+            sealed = self._cipher.title(key, title) or ""
+            renamed = yield from self._inner.rename(self._key(key), sealed, now, change.swap)
+            if renamed:
+                self.keep(key, change)
+            elif (yield from self._inner.head(self._key(key), now)).value != change.swap.expected:
+                raise HeadChangedError
+            return renamed
+
+        # It is one conditional statement, perhaps after a read, so it needs no transaction.
+        return cast("Program[bool]", StorageProgram("rename", begin, single=True))
+
+    def changing(
+        self, key: SessionKey, now: float, *, title: str | None = None, metadata: str | None = None
+    ) -> Program[Change]:
+        """Return the change of the head for a new title or new metadata; None: they stay."""
+        known = self._known.get(key)
+        self._known.discard(key)
+        stored, head = known or (yield from self._state(key, now))
+        following = self._with_properties(head, title, metadata)
+        swap = HeadSwap(stored.value, self._cipher.sealed_head(key, following))
+        return Change(swap, LogHead(stored.next_position, swap.head), following)
+
+    def plain_session(self, row: SessionRow) -> SessionRow:
+        """Decrypt a session; see `SessionCipher.plain_session`."""
+        return self._cipher.plain_session(row)
+
+    def keep(self, key: SessionKey, change: Change) -> None:
+        """Remember the head of a session after its change was stored."""
+        self._known.put(key, (change.stored, change.head))
+
+    def _with_properties(self, head: Head, title: str | None, metadata: str | None) -> Head:
+        if title is not None:
+            head = head._replace(titles=((self._cipher.title_digest(title), -1),))
+        if metadata is not None:
+            head = head._replace(metadata=(self._cipher.metadata_digest(metadata),))
+        return head
+
+    def _state(self, key: SessionKey, now: float) -> Program[tuple[LogHead, Head]]:
+        """Read the head of a session."""
+        stored = yield from self._inner.head(self._key(key), now)
+        return stored, self._cipher.head(key, stored)
 
     @as_inner
     def delete(self, key: SessionKey) -> Program[bool]:
@@ -492,9 +559,6 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     @as_inner
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         return (yield from self._inner.sweep(tenant, now, limit))
-
-    def _title(self, key: SessionKey, title: str | None) -> str | None:
-        return self._seal_optional(title, "title", *names_of(key))
 
     # Heads are of this backend itself.
 

@@ -47,7 +47,7 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
     @as_inner
     def sessions(self, scan: StaleScan) -> Program[Page[SessionRow]]:
         rows, following = yield from self._inner.sessions(scan)
-        return [self._plain_session(row) for row in rows], following
+        return [self._backend.log.plain_session(row) for row in rows], following
 
     @storage_program
     def delete_sessions(self, sessions: Sequence[DoomedSession], now: float) -> Program[list[bool]]:
@@ -57,7 +57,7 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
         stored = [
             one._replace(row=row)
             for one, row in zip(sessions, found, strict=True)
-            if row is not None and self._plain_session(row) == one.row
+            if row is not None and self._backend.log.plain_session(row) == one.row
         ]
         deleted = iter((yield from self._inner.delete_sessions(stored, now)) if stored else [])
         kept = {self._key(one.row.key) for one in sessions} - {one.row.key for one in stored}

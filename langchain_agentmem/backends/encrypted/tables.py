@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar, cast
 from typing_extensions import ParamSpec
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
-from langchain_agentmem.backends.contract import SessionKey, SessionRow
-from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends.contract import HeadSwap, ScopeHead, SessionKey
 from langchain_agentmem.encoding.encryption import KeyRing
-from langchain_agentmem.errors import TamperedDataError
+from langchain_agentmem.errors import ConfigurationError, TamperedDataError
 from langchain_agentmem.programs import Program, StorageProgram
 
 T = TypeVar("T")
@@ -96,18 +96,6 @@ class EncryptedTable(Generic[InnerTable]):
         with naming(what):
             return self._ring.sealer.open_text(sealed, *place)
 
-    def _plain_session(self, row: SessionRow) -> SessionRow:
-        """Decrypt a session."""
-        key = self._plain_key(row.key)
-        what = f"session {key.session_id!r}"
-        title, metadata = row.title, row.metadata
-        if title is not None:
-            title = self._open(f"The title of {what}", title, "title", *names_of(key))
-        if metadata is not None:
-            metadata = self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key))
-        summaries = [self._listed_summary(key, one) for one in row.summaries]
-        return row._replace(key=key, title=title, metadata=metadata, summaries=summaries)
-
     def sealed_summary(self, key: SessionKey, agent: str | None, value: str, covers: int | None) -> str:
         """Encrypt a running summary. An empty one stays empty.
 
@@ -129,15 +117,8 @@ class EncryptedTable(Generic[InnerTable]):
             return sealed, None
         value, covers, owner = self._opened_summary(key, sealed)
         if owner != (agent or ""):
-            raise _of_another_agent(key)
+            raise of_another_agent(key)
         return value, covers
-
-    def _listed_summary(self, key: SessionKey, sealed: str) -> str:
-        """Decrypt a summary of all agents' messages; see `SessionRow.summaries`."""
-        value, _, owner = self._opened_summary(key, sealed)
-        if owner not in ("", LIST_SUMMARY):
-            raise _of_another_agent(key)
-        return value
 
     def _opened_summary(self, key: SessionKey, sealed: str) -> tuple[str, int | None, str]:
         opened = self._open(f"The summary of session {key.session_id!r}", sealed, "summary", *names_of(key))
@@ -145,7 +126,19 @@ class EncryptedTable(Generic[InnerTable]):
         return value, covers, agent
 
 
-def _of_another_agent(key: SessionKey) -> TamperedDataError:
+def refuse_head(head: ScopeHead | HeadSwap | None) -> None:
+    """Refuse a head that a caller of the encrypted backend sets.
+
+    Raises:
+        ConfigurationError: A head is given.
+    """
+    if head is not None:
+        msg = f"The encrypted backend sets the heads of sessions and variables itself; got {shown(head)}."
+        raise ConfigurationError(msg)
+
+
+def of_another_agent(key: SessionKey) -> TamperedDataError:
+    """Return the error about a summary that belongs to another agent."""
     return TamperedDataError(f"The summary of session {key.session_id!r} was altered: it belongs to another agent.")
 
 

@@ -26,10 +26,11 @@ from langchain_agentmem.backends.contract import (
     VariableRow,
 )
 from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
-from langchain_agentmem.backends.encrypted.heads import Head
-from langchain_agentmem.backends.encrypted.message_rows import MessageCipher, added, check_page, is_deleted
+from langchain_agentmem.backends.encrypted.heads import NO_TITLE, Head
+from langchain_agentmem.backends.encrypted.message_rows import added, check_page, is_deleted
 from langchain_agentmem.backends.encrypted.records import RecordCipher
-from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
+from langchain_agentmem.backends.encrypted.session_rows import SessionCipher
+from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
 from langchain_agentmem.backends.encrypted.thread_transfer import ThreadTransfer
 from langchain_agentmem.backends.encrypted.variable_heads import NO_HEAD, by_scope
 from langchain_agentmem.encoding.codec import Codec
@@ -51,7 +52,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         super().__init__(backend.inner.transfer, backend.ring)
         self._backend = backend
         self._heads = backend.inner.messages
-        self._messages = MessageCipher(self._inner, backend.ring)
+        self._messages = SessionCipher(self._inner, backend.ring)
         self._records = RecordCipher(self._inner, backend.ring)
         self._variables = backend.variable_table.guard
         self._threads = ThreadTransfer(backend.inner, backend.ring, backend.checkpoint_table)
@@ -67,20 +68,19 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         ]
 
     def _plain_state(self, key: SessionKey, state: SessionState, now: float) -> SessionState:
-        what = f"session {key.session_id!r}"
-        title, metadata = state.title, state.metadata
         summaries = {}
         for agent, one in state.summaries.items():
             name = agent if agent in ("", LIST_SUMMARY) else self._ring.plain_id("agent", agent)
             value, covers = self.plain_summary(key, name, one.value)
             summaries[name] = StoredSummary(value, one.revision, covers)
+        told = {agent: (one.value, one.covers) for agent, one in summaries.items()}
+        self._messages.check_summaries(key, told, state.head)
         return state._replace(
             key=key,
-            title=None if title is None else self._open(f"The title of {what}", title, "title", *names_of(key)),
-            metadata=None
-            if metadata is None
-            else self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key)),
+            title=self._messages.plain_title(key, state.title, state.head),
+            metadata=self._messages.plain_metadata(key, state.metadata, state.head),
             summaries=summaries,
+            head=None,
             variables=_sorted(self._variables.checked_scopes(state.variables, now)),
         )
 
@@ -112,18 +112,8 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
 
     @storage_program
     def restore_sessions(self, states: Sequence[SessionState], now: float) -> Program[list[bool]]:
-        keys = [state.key for state in states]
         sealed = yield from together([self._sealed_state(state, now) for state in states])
-        restored = yield from self._inner.restore_sessions(sealed, now)
-        heads = yield from together([self._heads.head(self._key(key), now) for key in keys])
-        yield from together(
-            [
-                self._swap(key, stored, Head.new(stored.next_position), now)
-                for key, stored in zip(keys, heads, strict=True)
-                if stored.value is None
-            ]
-        )
-        return restored
+        return (yield from self._inner.restore_sessions(sealed, now))
 
     def _sealed_state(self, state: SessionState, now: float) -> Program[SessionState]:
         key = state.key
@@ -133,8 +123,9 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             variables += [*rows, *self._variables.head_rows(self._variables.cipher.scope(scope), change, now)]
         return state._replace(
             key=self._key(key),
-            title=self._seal_optional(state.title, "title", *names_of(key)),
-            metadata=self._seal_optional(state.metadata, "metadata", *names_of(key)),
+            title=self._messages.title(key, state.title),
+            metadata=self._messages.metadata(key, state.metadata),
+            head=self._messages.sealed_head(key, self._new_head(state)),
             summaries={
                 agent if agent in ("", LIST_SUMMARY) else self._ring.id("agent", agent): one._replace(
                     value=self.sealed_summary(key, agent, one.value, one.covers)
@@ -143,6 +134,15 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             },
             variables=variables,
         )
+
+    def _new_head(self, state: SessionState) -> Head:
+        position = -1 if state.title_position is None else state.title_position
+        title = NO_TITLE if state.title is None else (self._messages.title_digest(state.title), position)
+        metadata = self._messages.metadata_digest(state.metadata)
+        told = {
+            agent: (self._messages.summary_digest(one.value, one.covers),) for agent, one in state.summaries.items()
+        }
+        return Head.new(state.next_position)._replace(titles=(title,), metadata=(metadata,), summaries=told)
 
     @storage_program
     def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:

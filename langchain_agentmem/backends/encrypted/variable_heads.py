@@ -25,7 +25,7 @@ from langchain_agentmem.backends.encrypted.item_heads import DIGEST_BYTES, HEADS
 from langchain_agentmem.backends.encrypted.item_rows import ItemSeal
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, naming
 from langchain_agentmem.encoding.encryption import KeyRing
-from langchain_agentmem.errors import ConfigurationError, TamperedDataError
+from langchain_agentmem.errors import TamperedDataError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.caches import RecentValues
 
@@ -265,17 +265,6 @@ class VariableGuard:
         expires = NEVER if row.expires_at is None else row.expires_at
         if abs(row.updated_at - entry.at) > _SECONDS or expires > entry.expires + _SECONDS:
             raise _altered(what, "has another time or expiry")
-
-
-def refuse_head(head: ScopeHead | None) -> None:
-    """Refuse a head that a caller of the encrypted backend sets.
-
-    Raises:
-        ConfigurationError: A head is given.
-    """
-    if head is not None:
-        msg = f"The encrypted backend sets the heads of variables itself; got the head {shown(head.name)}."
-        raise ConfigurationError(msg)
 
 
 def by_scope(rows: Sequence[VariableRow]) -> dict[VariableScope, list[VariableRow]]:

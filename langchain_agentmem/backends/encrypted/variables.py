@@ -20,8 +20,8 @@ from langchain_agentmem.backends.contract import (
     VariableTable,
 )
 from langchain_agentmem.backends.encrypted.item_heads import HEADS
-from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
-from langchain_agentmem.backends.encrypted.variable_heads import VariableGuard, refuse_head
+from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, refuse_head
+from langchain_agentmem.backends.encrypted.variable_heads import VariableGuard
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.programs import Program, StorageProgram, storage_program
 

@@ -20,12 +20,16 @@ Parts of this backend's statements. `{schema}` is the schema of the tables with 
 -- The columns of a message.
 {table}position, {table}role, {table}agent, {table}ends_with_session, {table}created_at, {table}metadata, {table}type, {table}body
 
+-- expected_head --
+-- Condition: the head of a session is the former one, or it stays. Parameters: former (NULL: none), head (NULL: it stays).
+(%(head)b::bytea IS NULL OR head IS NOT DISTINCT FROM %(former)b::bytea)
+
 -- listed_session --
 -- The columns of a listed session: with the summary of its history, and that of messages that were passed as a list.
 user_id, session_id, title, message_count, created_at, updated_at, expires_at,
     (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
     (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list'),
-    metadata
+    metadata, head
 
 -- put_arguments --
 -- The arguments of `agentmem_put_items`. Parameters: prefixes, keys, values (JSON), TTLs in seconds, now; the numbers of the

@@ -11,6 +11,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     Changes,
     HeadChangedError,
+    HeadSwap,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
@@ -253,9 +254,16 @@ class PostgresMessages:
         return [session_id for (session_id,) in (yield from Fetch(self._sql["session_ids"], parameters))]
 
     @one_statement
-    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
+    def rename(self, key: SessionKey, title: str, now: float, head: HeadSwap | None = None) -> Program[bool]:
+        expected, new = head or (None, None)
         # A title is stored as bytes: it may contain a NUL, which Postgres' type `text` cannot.
-        parameters = {"title": title.encode(), "place": session_digest(key), "now": now}
+        parameters = {
+            "title": title.encode(),
+            "place": session_digest(key),
+            "now": now,
+            "expected": expected,
+            "head": new,
+        }
         changed = yield from Execute(self._sql["rename"], parameters)
         return bool(changed)
 
@@ -318,10 +326,10 @@ class PostgresMessages:
 
 def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
     """Return a session, from the columns of the fragment `listed_session`."""
-    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, metadata = row
+    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, *properties = row
     key, times = SessionKey(tenant, user or None, session_id), (created_at, updated_at, expires_at)
     summaries = [one for one in (history, listed) if one]
-    return SessionRow(key, read_title(session_id, title), count, *times, summaries, metadata)
+    return SessionRow(key, read_title(session_id, title), count, *times, summaries, *properties)
 
 
 def column_of(values: list[Any]) -> list[Any] | None:

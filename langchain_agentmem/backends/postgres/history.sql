@@ -192,8 +192,12 @@ SELECT session_id FROM {schema}agentmem_sessions WHERE owner = %s AND session_id
 ORDER BY session_id COLLATE "C" LIMIT %s
 
 -- rename --
--- Set the title. Parameters: place, title, now.
-UPDATE {schema}agentmem_sessions SET title = %(title)s, title_position = NULL WHERE place = %(place)s AND {alive}
+-- Set the title, and replace the head if one is given. Parameters: place, title, now, expected (the former head; NULL: none), head
+-- (NULL: it stays).
+UPDATE {schema}agentmem_sessions
+SET title = %(title)s, title_position = NULL, head = coalesce(%(head)b::bytea, head)
+WHERE place = %(place)s AND {alive}
+  AND (%(head)b::bytea IS NULL OR head IS NOT DISTINCT FROM %(expected)b::bytea OR head = %(head)b::bytea)
 
 -- delete --
 -- Delete a session with its messages; return true if it existed. Parameter: place.

@@ -7,6 +7,8 @@ from typing import Any
 from langchain_agentmem.backends.contract import (
     Ending,
     HeadChangedError,
+    HeadSwap,
+    Opened,
     Opening,
     SessionActivity,
     SessionKey,
@@ -26,7 +28,7 @@ class PostgresOpenings:
         self._sql = statements("openings.sql", schema)
 
     @one_statement
-    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+    def open(self, key: SessionKey, opening: Opening) -> Program[Opened]:
         parameters = (
             *(
                 session_digest(key),
@@ -41,11 +43,12 @@ class PostgresOpenings:
             [put.value for put in opening.variables],
             [put.ttl for put in opening.variables],
             *head_columns(opening.head),
+            *(opening.session_head or (None, None)),
         )
-        ((metadata, is_done),) = yield from Fetch(self._sql["open"], parameters)
+        ((metadata, head, is_done),) = yield from Fetch(self._sql["open"], parameters)
         if not is_done:
             raise HeadChangedError
-        return None if metadata is None else str(metadata)
+        return Opened(metadata, head)
 
     @one_statement
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
@@ -61,9 +64,11 @@ class PostgresOpenings:
 
     @one_statement
     def swap_metadata(
-        self, key: SessionKey, expected: str | None, metadata: str, now: float
+        self, key: SessionKey, expected: str | None, metadata: str, now: float, head: HeadSwap | None = None
     ) -> Program[tuple[str | None] | None]:
-        parameters = {**_named(key, now), "expected": expected, "metadata": metadata}
+        former, new = head or (None, None)
+        properties = {"expected": expected, "metadata": metadata, "former": former, "head": new}
+        parameters = {**_named(key, now), **properties}
         rows = yield from Fetch(self._sql["swap_metadata"], parameters)
         return (rows[0][0],) if rows else None
 

@@ -1,13 +1,13 @@
 The statements of the openings of sessions. `fragments.sql` explains the names in braces.
 
 -- open --
--- Open a session, and set variables of it. Return its metadata, and false if the head of the variables changed. Parameters: place (the digest of the session's key), owner (the
+-- Open a session, and set variables of it. Return its metadata, its head, and false if one of the heads changed. Parameters: place (the digest of the session's key), owner (the
 -- digest of tenant and user), tenant, user_id, session_id, now, ttl, sliding, token, timeout, metadata (NULL: unchanged), ends,
 -- exceptions; place (the digest of the scope of the variables), names, values, TTLs in seconds, those of a head (see the statement
--- `set` of variables).
+-- `set` of variables); the former head of the session (NULL: none), its new head (NULL: it stays).
 SELECT * FROM {schema}agentmem_open_session(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b::text[], %s, %b::text[], %b::text[], %s::double precision[],
-    %s, %s, %s, %s
+    %s, %s, %s, %s, %b, %b
 )
 
 -- close --
@@ -20,10 +20,12 @@ SELECT {schema}agentmem_close_session(%s, %s, %s, %s, %b::text[])
 UPDATE {schema}agentmem_sessions SET ends = %(ends)s, exceptions = %(exceptions)b::text[] WHERE place = %(place)s AND {alive}
 
 -- swap_metadata --
--- Replace the metadata if they are the expected ones, and return the metadata afterwards. Parameters: place, expected (NULL: none),
--- metadata, now.
-UPDATE {schema}agentmem_sessions
-SET metadata = CASE WHEN metadata IS NOT DISTINCT FROM %(expected)s::text THEN %(metadata)s ELSE metadata END
+-- Replace the metadata and the head if they are the expected ones, and return the metadata afterwards. Parameters: place, expected
+-- (NULL: none), metadata, now; former (NULL: none) and head (NULL: it stays).
+UPDATE {schema}agentmem_sessions SET
+    metadata = CASE WHEN metadata IS NOT DISTINCT FROM %(expected)s::text AND {expected_head} THEN %(metadata)s ELSE metadata END,
+    head = CASE WHEN metadata IS NOT DISTINCT FROM %(expected)s::text AND {expected_head}
+        THEN coalesce(%(head)b::bytea, head) ELSE head END
 WHERE place = %(place)s AND {alive} RETURNING metadata
 
 -- get --

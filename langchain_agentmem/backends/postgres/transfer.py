@@ -86,9 +86,10 @@ class PostgresTransfer:
             if columns is None:
                 found.append(None)
                 continue
-            title, *rest = columns
+            title, *rest, head = columns
             own = [VariableRow(VariableScope(*key, agent or None), *one) for agent, *one in set_.get(place, ())]
-            found.append(SessionState._make((key, read_title(key.session_id, title), *rest, told.get(place, {}), own)))
+            named = (key, read_title(key.session_id, title), *rest)
+            found.append(SessionState._make((*named, told.get(place, {}), own, head)))
         return found
 
     @one_statement
@@ -121,6 +122,7 @@ class PostgresTransfer:
             "updated": [state.updated_at for state in states],
             "expires": column_of([state.expires_at for state in states]),
             "metadata": column_of([state.metadata for state in states]),
+            "heads": column_of([state.head for state in states]),
             "now": now,
         }
         added: list[Any]

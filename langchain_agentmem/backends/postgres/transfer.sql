@@ -2,7 +2,7 @@ The statements that read and restore whole rows. `fragments.sql` explains the na
 
 -- sessions --
 -- Return sessions. Parameters: places (the digests of their keys), now.
-SELECT place, title, title_position, next_position, created_at, updated_at, expires_at, metadata
+SELECT place, title, title_position, next_position, created_at, updated_at, expires_at, metadata, head
 FROM {schema}agentmem_sessions WHERE place = ANY (%(places)s::bytea[]) AND {alive}
 
 -- summaries --
@@ -33,14 +33,14 @@ WHERE place = ANY (%(places)s::bytea[]) AND expires_at <= %(now)s
 -- Add sessions without messages, unless they exist. Return the places and IDs of those that were added. Parameters: tenant; the
 -- other columns.
 INSERT INTO {schema}agentmem_sessions
-    (place, owner, tenant, user_id, session_id, title, title_position, next_position, created_at, updated_at, expires_at, metadata)
+    (place, owner, tenant, user_id, session_id, title, title_position, next_position, created_at, updated_at, expires_at, metadata, head)
 SELECT added.place, added.owner, %(tenant)s, added.user_id, added.id, added.title, added.title_position, added.following,
-    added.created, added.updated, added.expires, added.metadata
+    added.created, added.updated, added.expires, added.metadata, added.head
 FROM unnest(
     %(places)s::bytea[], %(owners)s::bytea[], %(users)b::text[], %(ids)b::text[], %(titles)s::bytea[],
     %(title_positions)s::bigint[], %(following)s::bigint[], %(created)s::double precision[], %(updated)s::double precision[],
-    %(expires)s::double precision[], %(metadata)b::text[]
-) AS added (place, owner, user_id, id, title, title_position, following, created, updated, expires, metadata)
+    %(expires)s::double precision[], %(metadata)b::text[], %(heads)b::bytea[]
+) AS added (place, owner, user_id, id, title, title_position, following, created, updated, expires, metadata, head)
 ORDER BY added.place ON CONFLICT (place) DO NOTHING RETURNING place, id
 
 -- add_summaries --

@@ -72,6 +72,16 @@ local function begin_edition()
   call('HSET', SESSION, 'edition', string.format('%.0f', time[1] * 1000000 + time[2]))
 end
 
+-- Replace the head if the arguments from a position on say so: 1, the expected head ('' for none) and the new one. Return false, and
+-- change nothing, if the head is not the expected one.
+local function replace_head(from)
+  if ARGV[from] ~= '1' then return true end
+  local found = call('HGET', SESSION, 'head') or ''
+  if found ~= ARGV[from + 1] and found ~= ARGV[from + 2] then return false end
+  call('HSET', SESSION, 'head', ARGV[from + 2])
+  return true
+end
+
 -- Delete the messages of index members. Return their number, and their agents.
 local function remove(members)
   local agents = {}
@@ -614,19 +624,20 @@ settled_title()
 return removed
 
 -- describe --
--- Describe a session: its title, number of messages, creation, last use, expiry and metadata, and two summaries.
+-- Describe a session: its title, number of messages, creation, last use, expiry, metadata and head, and two summaries.
 -- The summaries are that of its history, and that of messages that were passed as a list.
 -- KEYS: the keys of the session.
 -- ARGV: none.
 local title = settled_title()
-local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'metadata', 'summary:', 'summary:\31list')
-return {title, unpack(state, 1, 7)}
+local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'metadata', 'head', 'summary:', 'summary:\31list')
+return {title, unpack(state, 1, 8)}
 
 -- rename --
--- Set the title. Return 1 if the session exists.
+-- Set the title. Return 1 if the session exists, and has the expected head.
 -- KEYS: the keys of the session.
--- ARGV: title, now.
+-- ARGV: title, now, those of `replace_head`.
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[2])) then return 0 end
+if not replace_head(3) then return 0 end
 call('HSET', SESSION, 'title', ARGV[1], 'titled', '-')
 return 1
 

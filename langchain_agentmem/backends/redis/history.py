@@ -15,6 +15,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     Changes,
     HeadChangedError,
+    HeadSwap,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
@@ -52,6 +53,7 @@ from langchain_agentmem.backends.redis.session_keys import (
     listed,
     owner_index,
     owners_index,
+    swapped_head,
     variable_schedule,
 )
 from langchain_agentmem.programs import Program, storage_program
@@ -248,8 +250,8 @@ class RedisMessages:
             yield from indexes.heal(owners_index(tenant), [(user_id, now)])
 
     @storage_program
-    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        return bool((yield from invoke("rename", key, (title, optional(now)))))
+    def rename(self, key: SessionKey, title: str, now: float, head: HeadSwap | None = None) -> Program[bool]:
+        return bool((yield from invoke("rename", key, (title, optional(now), *swapped_head(head)))))
 
     @storage_program
     def delete(self, key: SessionKey) -> Program[bool]:

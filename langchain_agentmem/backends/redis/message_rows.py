@@ -121,7 +121,7 @@ def vectors_in(logs: Sequence[Any]) -> dict[int, bytes]:
 
 def session_row(key: SessionKey, described: Sequence[Any]) -> SessionRow:
     """Return a session, as the script `describe` describes it."""
-    title, count, created_at, updated_at, expires_at, metadata, *summaries = described
+    title, count, created_at, updated_at, expires_at, metadata, head, *summaries = described
     return SessionRow(
         key,
         None if title is None else title.decode(),
@@ -131,4 +131,5 @@ def session_row(key: SessionKey, described: Sequence[Any]) -> SessionRow:
         None if expires_at is None else float(expires_at),
         [one.decode() for one in summaries if one],
         None if metadata is None else metadata.decode(),
+        head,
     )

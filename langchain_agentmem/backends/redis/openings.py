@@ -10,6 +10,8 @@ import ormsgpack
 from langchain_agentmem.backends.contract import (
     Ending,
     HeadChangedError,
+    HeadSwap,
+    Opened,
     Opening,
     SessionActivity,
     SessionKey,
@@ -27,19 +29,20 @@ from langchain_agentmem.backends.redis.session_keys import (
     identity_of,
     invoke,
     listed,
+    swapped_head,
 )
 from langchain_agentmem.backends.redis.variables import schedule_steps, written_arguments
 from langchain_agentmem.programs import Program, storage_program
 
 _HEAD_CHANGED = -1
-"""The result of the script `open` if the head of the variables is not the expected one."""
+"""The result of the script `open` if one of the heads is not the expected one."""
 
 
 class RedisOpenings:
     """Openings on Redis. See `langchain_agentmem.backends.contract.OpeningTable`."""
 
     @storage_program
-    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+    def open(self, key: SessionKey, opening: Opening) -> Program[Opened]:
         now = opening.now
         steps = listed(key, now, opening.ttl)
         if opening.timeout is not None:
@@ -49,12 +52,14 @@ class RedisOpenings:
         arguments = (
             *(optional(now), identity_of(key), optional(opening.ttl), int(opening.sliding), opening.token),
             *(optional(opening.timeout), opening.metadata or "", *_ending(opening.ending)),
+            *swapped_head(opening.session_head),
             *written_arguments(scope, opening.variables, opening.head),
         )
-        *_, metadata = yield from InvokeAll([*steps, invoke("open", key, arguments)])
-        if metadata == _HEAD_CHANGED:
+        *_, found = yield from InvokeAll([*steps, invoke("open", key, arguments)])
+        if found == _HEAD_CHANGED:
             raise HeadChangedError
-        return None if metadata is None else str(metadata.decode())
+        metadata, head = found or (None, None)
+        return Opened(None if metadata is None else metadata.decode(), head)
 
     @storage_program
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
@@ -69,9 +74,10 @@ class RedisOpenings:
 
     @storage_program
     def swap_metadata(
-        self, key: SessionKey, expected: str | None, metadata: str, now: float
+        self, key: SessionKey, expected: str | None, metadata: str, now: float, head: HeadSwap | None = None
     ) -> Program[tuple[str | None] | None]:
-        exists, stored = yield from invoke("swap_metadata", key, (optional(now), expected or "", metadata))
+        arguments = (optional(now), expected or "", metadata, *swapped_head(head))
+        exists, stored = yield from invoke("swap_metadata", key, arguments)
         return (stored.decode() or None,) if exists else None
 
     @storage_program

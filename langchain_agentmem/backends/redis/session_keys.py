@@ -6,7 +6,7 @@ from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.backends.contract import HeadSwap, SessionKey
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, slot
 from langchain_agentmem.programs import Program
@@ -73,6 +73,11 @@ def edit_steps(name: str, key: SessionKey, arguments: Any) -> list[Invoke]:
 def note_edit(key: SessionKey) -> Invoke:
     """Return the call that notes a change of a session, which comes before the one that makes it."""
     return indexes.note_change(owner_index(key.tenant, key.user_id), key.session_id)
+
+
+def swapped_head(head: HeadSwap | None) -> tuple[int, bytes, bytes]:
+    """Return a change of a session's head as arguments of scripts: 1, the expected head, and the new one; 0 for no change."""
+    return (0, b"", b"") if head is None else (1, head.expected or b"", head.head)
 
 
 def owner_index(tenant: str, user_id: str | None) -> str:

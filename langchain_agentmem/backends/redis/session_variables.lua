@@ -12,11 +12,12 @@ keep_expiry()
 return is_done and 1 or 0
 
 -- open --
--- Open the session, and set variables of it. An open session keeps the longer timeout. Return the metadata. An opening that was
--- withdrawn before it arrived changes nothing. Return -1, and set no variables, if their head changed.
+-- Open the session, and set variables of it. An open session keeps the longer timeout. Return the metadata and the head. An opening that was
+-- withdrawn before it arrived changes nothing. Return -1, and set no variables, if a head changed.
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token, timeout ('' for none), metadata (''
---   to leave them unchanged), ends, exceptions (framed); agent, head and variables as for `set_variables`.
+--   to leave them unchanged), ends, exceptions (framed); those of `replace_head`; agent, head and variables as for
+--   `set_variables`.
 if result_by_token(TOKENS, ARGV[5]) == 'withdrawn' then return false end
 local now, timeout = tonumber(ARGV[1]), tonumber(ARGV[6])
 if session_is_alive(now) and time_of_end() <= now then end_session() end
@@ -31,9 +32,10 @@ if not string.find(' ' .. openings .. ' ', ' ' .. ARGV[5] .. ' ', 1, true) then
 end
 call('HSET', SESSION, 'openings', openings, 'ends', ARGV[8], 'exceptions', ARGV[9])
 if timeout then call('HSET', SESSION, 'timeout', string.format('%.17g', timeout)) else call('HDEL', SESSION, 'timeout') end
-if ARGV[7] ~= '' then call('HSET', SESSION, 'metadata', ARGV[7]) end
-local is_done = swap_head(VARIABLES, ARGV[10], now, 11)
-if is_done then write_variables(VARIABLES, ARGV[10], now, 15) end
+local is_done = replace_head(10)
+if is_done and ARGV[7] ~= '' then call('HSET', SESSION, 'metadata', ARGV[7]) end
+is_done = is_done and swap_head(VARIABLES, ARGV[13], now, 14)
+if is_done then write_variables(VARIABLES, ARGV[13], now, 18) end
 keep_expiry()
 if not is_done then return -1 end
-return call('HGET', SESSION, 'metadata')
+return call('HMGET', SESSION, 'metadata', 'head')

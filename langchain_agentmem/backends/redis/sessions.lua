@@ -175,10 +175,10 @@ return 1
 -- swap_metadata --
 -- Replace the metadata if they are the expected ones. Return 1 if the session exists, and the metadata afterwards ('' for none).
 -- KEYS: the keys of the session.
--- ARGV: now, expected ('' for none), metadata.
+-- ARGV: now, expected ('' for none), metadata, those of `replace_head`.
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return {0, ''} end
 local stored = call('HGET', SESSION, 'metadata') or ''
-if stored ~= ARGV[2] then return {1, stored} end
+if stored ~= ARGV[2] or not replace_head(4) then return {1, stored} end
 call('HSET', SESSION, 'metadata', ARGV[3])
 return {1, ARGV[3]}
 

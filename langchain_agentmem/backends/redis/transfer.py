@@ -313,6 +313,8 @@ def _restored_session(state: SessionState, now: float) -> list[Invoke]:
         }
     if state.metadata is not None:
         fields["metadata"] = state.metadata
+    if state.head is not None:
+        fields["head"] = state.head
     for number, (agent, summary) in enumerate(state.summaries.items()):
         fields |= {f"summary:{agent}": summary.value, f"revision:{agent}": int(now * 1_000_000) + number}
         if summary.covers is not None:
@@ -424,6 +426,7 @@ def _session(
         text("metadata"),
         summaries,
         [row for row in rows if row.expires_at is None or row.expires_at > now],
+        fields.get(b"head"),
     )
 
 

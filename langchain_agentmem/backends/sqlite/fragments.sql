@@ -24,7 +24,7 @@ position, role, agent, ends_with_session, created_at, metadata, type, body
 user_id, session_id, title, message_count, created_at, updated_at, expires_at,
     (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
     (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list'),
-    metadata
+    metadata, head
 
 -- item --
 -- The columns of an item.

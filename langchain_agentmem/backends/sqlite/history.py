@@ -14,6 +14,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     Changes,
     HeadChangedError,
+    HeadSwap,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
@@ -289,8 +290,10 @@ class SqliteMessages:
         rows = yield from Fetch(SQL["session_ids"], (tenant, user_id or "", after or "", limit))
         return [session_id for (session_id,) in rows]
 
-    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        changed = yield from Execute(SQL["rename"], {**_named(key, None, now), "title": title})
+    def rename(self, key: SessionKey, title: str, now: float, head: HeadSwap | None = None) -> Program[bool]:
+        expected, new = head or (None, None)
+        parameters = {**_named(key, None, now), "title": title, "expected": expected, "head": new}
+        changed = yield from Execute(SQL["rename"], parameters)
         if changed:
             yield from Replaced()
         return bool(changed)
@@ -398,10 +401,10 @@ def revise(session: int | None, agents: Sequence[str | None], first: int) -> Pro
 
 def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
     """Return a session, from the columns of the fragment `listed_session`."""
-    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, metadata = row
+    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, *properties = row
     key = SessionKey(tenant, user or None, session_id)
     summaries = [one for one in (history, listed) if one]
-    return SessionRow(key, title, count, created_at, updated_at, expires_at, summaries, metadata)
+    return SessionRow(key, title, count, created_at, updated_at, expires_at, summaries, *properties)
 
 
 def session_columns(key: SessionKey) -> tuple[str, str, str]:

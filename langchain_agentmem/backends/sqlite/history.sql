@@ -258,8 +258,10 @@ SELECT DISTINCT user_id FROM agentmem_sessions WHERE tenant = :tenant AND user_i
 SELECT session_id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id > ? ORDER BY session_id LIMIT ?
 
 -- rename --
--- Set the title. Parameters: those of `living_session`, title.
-UPDATE agentmem_sessions SET title = :title, title_position = NULL WHERE id = {living_session}
+-- Set the title, and replace the head if one is given. Parameters: those of `living_session`, title, expected (the former head; NULL:
+-- none), head (NULL: it stays).
+UPDATE agentmem_sessions SET title = :title, title_position = NULL, head = coalesce(:head, head)
+WHERE id = {living_session} AND (:head IS NULL OR head IS :expected OR head IS :head)
 
 -- restore_session --
 -- Set the properties of a session. Parameters: those of `living_session`, title and metadata (NULL: unchanged).

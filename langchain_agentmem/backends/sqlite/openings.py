@@ -7,6 +7,9 @@ from typing import Any
 
 from langchain_agentmem.backends.contract import (
     Ending,
+    HeadChangedError,
+    HeadSwap,
+    Opened,
     Opening,
     SessionActivity,
     SessionKey,
@@ -34,15 +37,15 @@ class SqliteOpenings:
     def __init__(self) -> None:
         self._withdrawn: dict[int, None] = {}
 
-    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+    def open(self, key: SessionKey, opening: Opening) -> Program[Opened]:
         now, timeout = opening.now, opening.timeout
         if opening.token in self._withdrawn:
-            return None
+            return Opened()
         for _, updated_at, _, stored, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
             if stored is not None and updated_at + stored <= now:
                 yield from self._end(key, now)
         session, _ = yield from use_session(key, now, opening.ttl, opening.sliding)
-        ((_, used_at, metadata, stored, openings, *_),) = yield from Fetch(SQL["state"], _named(key, now))
+        ((_, used_at, metadata, stored, openings, *_, head),) = yield from Fetch(SQL["state"], _named(key, now))
         tokens = json.loads(openings)
         if tokens:  # a session that is open already keeps the longer timeout
             timeout = None if stored is None or timeout is None else max(stored, timeout)
@@ -55,10 +58,14 @@ class SqliteOpenings:
             "metadata": metadata,
             **_ending(opening.ending),
         }
-        yield from Execute(SQL["open"], parameters)
+        if opening.session_head is not None:
+            if head not in opening.session_head:
+                raise HeadChangedError
+            head = opening.session_head.head
+        yield from Execute(SQL["open"], {**parameters, "head": head})
         if opening.variables:
             yield from SqliteVariables().set(VariableScope(*key), opening.variables, now, head=opening.head)
-        return metadata
+        return Opened(metadata, head)
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
         if ending is None:
@@ -81,12 +88,13 @@ class SqliteOpenings:
         return bool((yield from Execute(SQL["change_ending"], {**_named(key, now), **_ending(ending)})))
 
     def swap_metadata(
-        self, key: SessionKey, expected: str | None, metadata: str, now: float
+        self, key: SessionKey, expected: str | None, metadata: str, now: float, head: HeadSwap | None = None
     ) -> Program[tuple[str | None] | None]:
-        for _, _, stored, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
-            if stored != expected:
+        for _, _, stored, *_, known in (yield from Fetch(SQL["state"], _named(key, now))):
+            if stored != expected or (head is not None and head.expected != known):
                 return (stored,)
-            yield from Execute(SQL["change_metadata"], {**_named(key, now), "metadata": metadata})
+            new = known if head is None else head.head
+            yield from Execute(SQL["change_metadata"], {**_named(key, now), "metadata": metadata, "head": new})
             yield from Replaced()
             return (metadata,)
         return None
@@ -110,7 +118,7 @@ class SqliteOpenings:
 
     def _end(self, key: SessionKey, now: float) -> Program[bool]:
         """End a session as its `Ending` says, and return true."""
-        for session, *_, ends, exceptions in (yield from Fetch(SQL["state"], _named(key, now))):
+        for session, *_, ends, exceptions, _ in (yield from Fetch(SQL["state"], _named(key, now))):
             yield from end_session(key)
             named = {"session": session, "ends": ends, "exceptions": exceptions}
             yield from Execute(SQL["delete_variables"], named)

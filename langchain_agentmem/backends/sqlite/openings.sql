@@ -2,13 +2,14 @@ The statements of the openings of sessions.
 
 -- state --
 -- Return the state of a session that has not expired. Parameters: tenant, user_id, session_id, now.
-SELECT id, updated_at, metadata, timeout, openings, ends, exceptions FROM agentmem_sessions
+SELECT id, updated_at, metadata, timeout, openings, ends, exceptions, head FROM agentmem_sessions
 WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id AND {alive}
 
 -- open --
--- Store an opening. Parameters: session, openings, timeout, check_at, ends, exceptions, metadata.
+-- Store an opening. Parameters: session, openings, timeout, check_at, ends, exceptions, metadata, head.
 UPDATE agentmem_sessions
-SET openings = :openings, timeout = :timeout, check_at = :check_at, ends = :ends, exceptions = :exceptions, metadata = :metadata
+SET openings = :openings, timeout = :timeout, check_at = :check_at, ends = :ends, exceptions = :exceptions, metadata = :metadata,
+    head = :head
 WHERE id = :session
 
 -- close --
@@ -35,8 +36,8 @@ DELETE FROM agentmem_sessions WHERE id = :session AND message_count = 0
 UPDATE agentmem_sessions SET ends = :ends, exceptions = :exceptions WHERE id = {living_session}
 
 -- change_metadata --
--- Replace the metadata. Parameters: those of `living_session`, metadata.
-UPDATE agentmem_sessions SET metadata = :metadata WHERE id = {living_session}
+-- Replace the metadata and the head. Parameters: those of `living_session`, metadata, head.
+UPDATE agentmem_sessions SET metadata = :metadata, head = :head WHERE id = {living_session}
 
 -- get --
 -- Return a session. Parameters: those of `living_session`.

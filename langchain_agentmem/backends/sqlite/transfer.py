@@ -54,12 +54,12 @@ class SqliteTransfer:
         found: list[SessionState | None] = []
         for key in keys:
             state = None
-            for session, *columns in (yield from Fetch(SQL["session"], _named(key, now))):
+            for session, *columns, head in (yield from Fetch(SQL["session"], _named(key, now))):
                 summaries = yield from Fetch(SQL["summaries"], (session,))
                 variables = yield from Fetch(SQL["variables_of_session"], {"session": session, "now": now})
                 told = {agent: StoredSummary(*rest) for agent, *rest in summaries}
                 set_ = [VariableRow(VariableScope(*key, agent or None), *rest) for agent, *rest in variables]
-                state = SessionState._make((key, *columns, told, set_))
+                state = SessionState._make((key, *columns, told, set_, head))
             found.append(state)
         return found
 
@@ -87,7 +87,7 @@ class SqliteTransfer:
         columns = (
             *session_columns(state.key),
             *(state.title, state.title_position, state.next_position),
-            *(state.created_at, state.updated_at, state.expires_at, state.metadata),
+            *(state.created_at, state.updated_at, state.expires_at, state.metadata, state.head),
         )
         for (session,) in (yield from Fetch(SQL["add_session"], columns)):
             summaries = [(session, agent, one.value, one.covers) for agent, one in state.summaries.items()]

@@ -2,7 +2,7 @@ The statements that read and restore whole rows.
 
 -- session --
 -- Return a session. Parameters: tenant, user_id, session_id, now.
-SELECT id, title, title_position, next_position, created_at, updated_at, expires_at, metadata
+SELECT id, title, title_position, next_position, created_at, updated_at, expires_at, metadata, head
 FROM agentmem_sessions WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id AND {alive}
 
 -- summaries --
@@ -22,8 +22,8 @@ WHERE session = {living_session} AND position > :after ORDER BY position LIMIT :
 -- add_session --
 -- Add a session without messages, unless it exists. Return its ID. Parameters: the columns.
 INSERT INTO agentmem_sessions
-    (tenant, user_id, session_id, title, title_position, message_count, next_position, created_at, updated_at, expires_at, metadata)
-VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (tenant, user_id, session_id) DO NOTHING RETURNING id
+    (tenant, user_id, session_id, title, title_position, message_count, next_position, created_at, updated_at, expires_at, metadata, head)
+VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, user_id, session_id) DO NOTHING RETURNING id
 
 -- add_summary --
 -- Add a summary. Parameters: session, agent, value, covers.

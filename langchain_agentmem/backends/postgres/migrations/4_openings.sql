@@ -57,13 +57,14 @@ BEGIN
 END $$
 
 -- open_session --
--- Open a session, and set variables of it. Return its metadata, and false if the head of the variables changed, so that none was set.
+-- Open a session, and set variables of it. Return its metadata, its head, and false if a head changed, so that no variables were set.
 -- Parameters: those of the statement `open`. An open session keeps the longer timeout. An opening that was withdrawn before it arrived changes nothing: see `agentmem_close_session`.
 CREATE FUNCTION agentmem_open_session(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, now_ double precision, ttl_ double precision,
     sliding_ boolean, token_ bigint, timeout_ double precision, metadata_ text, ends_ boolean, exceptions_ text[],
     scope_ bytea, names_ text[], values_ text[], ttls_ double precision[],
-    head_ text, expected_ text, value_ text, head_ttl_ double precision, OUT stored_ text, OUT is_done_ boolean
+    head_ text, expected_ text, value_ text, head_ttl_ double precision,
+    former_ bytea, new_ bytea, OUT stored_ text, OUT session_head_ bytea, OUT is_done_ boolean
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found_ agentmem_sessions;
@@ -85,9 +86,11 @@ BEGIN
         check_at = updated_at + CASE
             WHEN openings = '{}' THEN timeout_
             WHEN timeout IS NOT NULL AND timeout_ IS NOT NULL THEN greatest(timeout, timeout_) END,
-        metadata = coalesce(metadata_, metadata), ends = ends_, exceptions = exceptions_
-    WHERE place = place_ RETURNING metadata INTO stored_;
-    IF cardinality(names_) > 0 THEN
+        metadata = coalesce(metadata_, metadata), ends = ends_, exceptions = exceptions_, head = coalesce(new_, head)
+    WHERE place = place_ AND (new_ IS NULL OR head IS NOT DISTINCT FROM former_ OR head = new_)
+    RETURNING metadata, head INTO stored_, session_head_;
+    is_done_ := FOUND;
+    IF is_done_ AND cardinality(names_) > 0 THEN
         is_done_ := agentmem_set_variables(
             scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true,
             head_, expected_, value_, head_ttl_
