@@ -5,10 +5,12 @@ Expired data is never returned, even before it is deleted. Sweeping frees its sp
 
 from __future__ import annotations
 
+import logging
 import time
 
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.programs import Program, Write, storage_program
 from langchain_agentmem.programs.locks import forkable_lock
 
@@ -19,7 +21,9 @@ INTERVAL_SECONDS = 300.0
 """Seconds between two sweeps after writes."""
 
 FIRST_SECONDS = 10.0
-"""Seconds until the first sweep, so that short-lived processes sweep as well."""
+"""Seconds until the first sweep, so that short-lived processes sweep as well, and until one that failed is repeated."""
+
+_log = logging.getLogger(__name__)
 
 
 class Sweeper:
@@ -51,14 +55,22 @@ class Sweeper:
                 return total
 
     def after_write(self) -> Program[None]:
-        """Sweep one batch if the interval has passed, or the last batch was full."""
+        """Sweep one batch if the interval has passed, or the last batch was full.
+
+        The caller's write is stored, so an error of the sweep is logged, not raised: its text would deny the write.
+        """
         if time.monotonic() - self._last < self._interval:
             return
         with self._claiming:
             if time.monotonic() - self._last < self._interval:
                 return
             self._last = time.monotonic()
-        deleted = yield from Write(self._backend, self._batch(time.time()))
+        try:
+            deleted = yield from Write(self._backend, self._batch(time.time()))
+        except AgentMemError as error:
+            _log.warning("Expired data was not deleted after a write, and will be later: %s", error)
+            self._last -= max(0.0, self._interval - FIRST_SECONDS)
+            return
         if deleted >= BATCH:  # more data has expired: the next write sweeps again
             self._last -= self._interval
 

@@ -364,9 +364,10 @@ class CheckpointEngine:
                 false if the database refuses it.
 
         Raises:
-            ConflictError: The database refused both times; nothing was written.
+            ConflictError: The database refused each time; nothing was written.
         """
-        for alone in (False, True):
+        # A write whose answer was lost is refused when it is repeated: its values are stored. The next draft has other keys.
+        for alone in (False, True, True):
             secret, use = yield from self.secret_of(thread, use)
             draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
             yield from OffLoop(large)

@@ -1,10 +1,12 @@
 """A change is stored, its answer is lost with the connection, another writer comes, and then the change is tried again.
 
-It is made once: what the other writer stored stays. SQLite has no connection to lose.
+It is made once: what the other writer stored stays. SQLite has no connection to lose. An error of later work, such as the
+deletion of expired data, does not deny a write that was stored.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from identity import without_ids
 from langchain_core.messages import HumanMessage
 from proxies import LosingProxy
 
-from langchain_agentmem import AgentMemory, Retention
+from langchain_agentmem import AgentMemory, Retention, StorageError
 from langchain_agentmem.backends.contract import SessionKey, StoredSummary
 from langchain_agentmem.programs import Write
 
@@ -331,3 +333,66 @@ class _Block:
 
     async def aenter(self) -> Any:
         return await self.session.__aenter__()
+
+
+def each_write(
+    memory: AgentMemory, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any, Callable[[], Any]], Any]
+) -> None:
+    """Pass each storage program that writes to a function, with what runs it."""
+    write, awrite = memory.backend.write, memory.backend.awrite
+
+    async def changed(program: Any) -> Any:
+        found = change(program, lambda: awrite(program))
+        return await found if inspect.isawaitable(found) else found
+
+    monkeypatch.setattr(memory.backend, "write", lambda program: change(program, lambda: write(program)))
+    monkeypatch.setattr(memory.backend, "awrite", changed)
+
+
+async def test_a_checkpoint_whose_answers_are_lost_twice_is_stored(memory, call, monkeypatch):
+    """Connections break while the first form of a checkpoint is stored, and again while the second is."""
+    place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    value = {"v": 4, "id": "1", "ts": "", "channel_values": {"a": ["x" * 200] * 3}, "versions_seen": {}}
+    versions = {"a": "1"}
+    repeated: list[str] = []
+
+    def change(program: Any, run: Callable[[], Any]) -> Any:
+        if program.__name__ != "put" or len(repeated) == 2:
+            return run()
+        repeated.append(program.__name__)
+        first = run()
+
+        async def again() -> Any:
+            await first
+            return await run()
+
+        return again() if inspect.isawaitable(first) else run()
+
+    each_write(memory, monkeypatch, change)
+    await call(memory.checkpointer.put, place, {**value, "channel_versions": versions}, {}, versions)
+    assert repeated
+    found = await call(memory.checkpointer.get_tuple, place)
+    assert found.checkpoint["channel_values"] == value["channel_values"]
+
+
+async def test_a_failed_deletion_of_expired_data_does_not_fail_the_write_before_it(memory, call, monkeypatch, caplog):
+    sweeper = memory.store.engine.sweeper
+
+    def change(program: Any, run: Callable[[], Any]) -> Any:
+        if program.__name__ == "_batch":
+            raise StorageError("The connection was lost. Nothing was stored.")
+        return run()
+
+    each_write(memory, monkeypatch, change)
+    history = memory.history("s")
+    for method, *arguments in (
+        (memory.store.put, ("notes",), "a", {"n": 1}),
+        (history.add_messages, [HumanMessage("Hi")]),
+        (memory.variables.set, "town", "Paris"),
+    ):
+        sweeper._last = float("-inf")
+        await call(method, *arguments)
+    assert caplog.text.count("Expired data was not deleted after a write") == 3
+    assert (await call(memory.store.get, ("notes",), "a")).value == {"n": 1}
+    assert await call(history.count) == 1
+    assert time.monotonic() - sweeper._last > sweeper._interval / 2
