@@ -3,8 +3,8 @@
 The database has sessions with 20 messages each, and threads with ten turns. Each operation runs in a process of its own, next
 to a plain copy of the messages' rows from SQLite to SQLite for comparison.
 
-Printed: the seconds of each operation, the CPU seconds of its process and of the server, messages and checkpoints per second, the
-size of the file in MB, and the peak of the process's memory in MB and how much of it the operation added. On a machine that is
+Printed: the seconds of each operation, the CPU seconds of its process and of the server, messages and checkpoints per second,
+the size of the file in MB, and the peak of the memory in MB and how much of it the operation added. On a machine that is
 busy with something else, compare the CPU seconds.
 """
 

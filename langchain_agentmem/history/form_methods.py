@@ -149,7 +149,8 @@ class FormMethods:
         """Return the window, as `messages` returns it, as the `messages` of a request to OpenAI's chat completions.
 
         Raises:
-            UnsupportedValueError: OpenAI has no form for a content block, such as the URL of a document.
+            UnsupportedValueError: OpenAI has no form for a content block, such as the URL of a document, or a value is no
+                JSON value.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -170,7 +171,8 @@ class FormMethods:
         Without a system message, there is no `system`. A conversation that begins with an answer gets an opening of the user.
 
         Raises:
-            UnsupportedValueError: Anthropic has no form for a content block, such as a recording.
+            UnsupportedValueError: Anthropic has no form for a content block, such as a recording, or a value is no JSON
+                value.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -190,6 +192,10 @@ class FormMethods:
 
         A call has `id`, `call_id`, `name` and `arguments` as JSON text. A message also has `agent_calls`, `structured_data`
         and `images` if it was added with them, and `content` is a mapping if it was one.
+
+        Raises:
+            UnsupportedValueError: A value of a message is no JSON value, such as bytes in the arguments of a call. `to_dict`
+                returns such messages, too.
 
         Example:
             >>> from langchain_agentmem import AgentMemory

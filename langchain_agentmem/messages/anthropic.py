@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.errors import UnsupportedValueError
 from langchain_agentmem.messages.blocks import calls_of
 from langchain_agentmem.messages.call_types import (
@@ -26,6 +26,7 @@ from langchain_agentmem.messages.call_types import (
     opened,
 )
 from langchain_agentmem.messages.openings import OPENING
+from langchain_agentmem.messages.serializable import check_serializable
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.+)", re.DOTALL)
@@ -46,7 +47,7 @@ def anthropic_request(messages: Sequence[BaseMessage]) -> dict[str, Any]:
         messages: The messages, as a window returns them.
 
     Raises:
-        UnsupportedValueError: Anthropic has no form for a content block, such as a recording.
+        UnsupportedValueError: Anthropic has no form for a content block, such as a recording, or a value is no JSON.
 
     Example:
         >>> from langchain_core.messages import HumanMessage, SystemMessage
@@ -57,7 +58,7 @@ def anthropic_request(messages: Sequence[BaseMessage]) -> dict[str, Any]:
     systems: list[Any] = []
     sent: list[dict[str, Any]] = []
     for at, message in enumerate(messages):
-        content = _Blocks(message, f"messages[{at}]").content()
+        content = _content_of(message, f"messages[{at}]")
         if isinstance(message, SystemMessage):
             systems.append(content)
         elif content:
@@ -73,6 +74,18 @@ def anthropic_request(messages: Sequence[BaseMessage]) -> dict[str, Any]:
     if not systems:
         return {"messages": sent}
     return {"system": systems[0] if len(systems) == 1 else _joined(systems), "messages": sent}
+
+
+def _content_of(message: BaseMessage, where: str) -> Any:
+    try:
+        content = _Blocks(message, where).content()
+    except UnsupportedValueError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        msg = f"{where} cannot be sent to Anthropic: {shown(message.content)}. Cause: {reason_of(error)}."
+        raise UnsupportedValueError(msg) from error
+    check_serializable({"content": content}, where, "be sent to Anthropic")
+    return content
 
 
 class _Blocks:
@@ -120,7 +133,7 @@ class _Blocks:
         if isinstance(message.content, list):
             blocks = list(self._all(message.content, self._where))
             marks = [block.pop("cache_control") for block in blocks if "cache_control" in block]
-            result["content"] = blocks
+            result["content"] = blocks or ""
             if marks:  # the API accepts it beside the result only
                 result["cache_control"] = marks[-1]
         return result
@@ -164,7 +177,7 @@ class _Blocks:
         )
 
     def _nested(self, block: Mapping[str, Any], where: str) -> dict[str, Any]:
-        content = block.get("content", "")
+        content = block.get("content") or ""
         sent = {"is_error": False, **block, "tool_use_id": _id(block.get("tool_use_id"))}
         return {**sent, "content": content if isinstance(content, str) else list(self._all(content, where))}
 

@@ -27,6 +27,7 @@ from langchain_agentmem.messages.call_types import (
     opened,
 )
 from langchain_agentmem.messages.content import is_said
+from langchain_agentmem.messages.serializable import check_serializable
 
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
 """Characters that OpenAI refuses in a name."""
@@ -43,7 +44,7 @@ def openai_request(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         messages: The messages, as a window returns them.
 
     Raises:
-        UnsupportedValueError: OpenAI has no form for a content block, such as the URL of a document.
+        UnsupportedValueError: OpenAI has no form for a content block, such as the URL of a document, or a value is no JSON.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -96,14 +97,16 @@ def _converted(message: BaseMessage, at: int) -> dict[str, Any] | None:
     if name and not isinstance(message, ToolMessage):
         result = {"role": result.pop("role"), "name": _NO_NAME.sub("_", name)[:_MAX_NAME], **result}
     if isinstance(message, AIMessage):
-        _complete(result, message)
+        _complete(result, message, at)
         if not is_said(result["content"] or "") and not result.keys() & {"tool_calls", "refusal", "audio"}:
             return None
+    check_serializable(result, f"messages[{at}]", "be sent to OpenAI")
     return result
 
 
-def _complete(result: dict[str, Any], message: AIMessage) -> None:
+def _complete(result: dict[str, Any], message: AIMessage, at: int) -> None:
     """Add the calls of an answer, and the recording that it refers to."""
+    check_serializable({"tool_calls": calls_of(message)}, f"messages[{at}]", "be sent to OpenAI")
     calls = [
         {
             "type": "function",

@@ -32,6 +32,7 @@ from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.messages.blocks import as_json, blocks_of
 from langchain_agentmem.messages.call_types import is_call
 from langchain_agentmem.messages.forms import as_plain
+from langchain_agentmem.messages.serializable import check_serializable
 
 CONTENT_FORMAT = "content_format"
 """The key in `additional_kwargs` that says what `content` was: a mapping (`"json"`), or nothing (`"none"`)."""
@@ -61,6 +62,7 @@ _ROLES: dict[type[BaseMessage], str] = {
     SystemMessage: "system",
     ToolMessage: "tool",
 }
+_AS_ROLE_DICT = "be a role dictionary"
 _DATA_URL = re.compile(r"data:(image/[\w.+-]+);base64,([A-Za-z0-9+/=_-]+)")
 
 
@@ -83,7 +85,12 @@ class RoleFields:
         if "message_id" in self.fields:
             message_id = self.fields.pop("message_id")
             self.fields.setdefault("id", message_id)
-        self._check_mappings("agent_calls", "agent_name")
+        if not _are_agent_calls(self.fields.get("agent_calls", [])):
+            msg = (
+                f"{where}.agent_calls must be a list of mappings with 'agent_name', got "
+                f"{shown(self.fields['agent_calls'])}."
+            )
+            raise InvalidInputError(msg)
         if isinstance(self.fields.get("tool_calls"), (list, tuple)):
             self._take_calls(more)
         self._take_content(more)
@@ -92,14 +99,6 @@ class RoleFields:
         others = self.fields.get("additional_kwargs") or {}
         if more and isinstance(others, Mapping):
             self.fields["additional_kwargs"] = {**others, **more}
-
-    def _check_mappings(self, name: str, key: str) -> None:
-        values = self.fields.get(name, [])
-        if not isinstance(values, list) or not all(
-            isinstance(one, Mapping) and isinstance(one.get(key), str) for one in values
-        ):
-            msg = f"{self._where}.{name} must be a list of mappings with {key!r}, got {shown(values)}."
-            raise InvalidInputError(msg)
 
     def _take_calls(self, more: dict[str, Any]) -> None:
         calls, names = [], {}
@@ -124,7 +123,7 @@ class RoleFields:
                 names[id_] = call["id"]
             named = {"name": function.get("name"), "id": id_}
             args = _args_of(function["arguments"])
-            if args is None:
+            if args is None or not isinstance(named["name"], str):
                 self.invalid_tool_calls.append(
                     {**named, "args": as_json(function["arguments"]), "error": None, "type": "invalid_tool_call"}
                 )
@@ -147,7 +146,7 @@ class RoleFields:
 
     def _take_images(self, more: dict[str, Any]) -> None:
         images = self.fields.pop("images")
-        if not isinstance(images, list) or not all(isinstance(one, str) for one in images):
+        if not _are_texts(images):
             msg = f"{self._where}.images must be a list of URLs and paths, got {shown(images)}."
             raise InvalidInputError(msg)
         if not images:
@@ -164,11 +163,15 @@ class RoleFields:
             self.fields["content"] = [*before, *found]
 
 
-def role_dict_of(message: BaseMessage) -> dict[str, Any] | None:
+def role_dict_of(message: BaseMessage, where: str = "message") -> dict[str, Any] | None:
     """Return a message as a role dictionary; None for a message that deletes another one.
 
     Args:
         message: The message.
+        where: Its name, for errors. Default: `"message"`.
+
+    Raises:
+        UnsupportedValueError: A value of the message is no JSON value, such as bytes in the arguments of a call.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -188,12 +191,15 @@ def role_dict_of(message: BaseMessage) -> dict[str, Any] | None:
     if isinstance(plain, ToolMessage):
         result["tool_call_id"] = plain.tool_call_id
     if isinstance(plain, AIMessage):
+        check_serializable({"tool_calls": plain.tool_calls}, where, _AS_ROLE_DICT)
         calls = _calls_of(plain)
         if calls or any(map(is_call, blocks_of(plain))):  # an empty list: calls in the content are blocks only
             result["tool_calls"] = calls
-    for key in ("agent_calls", "structured_data"):
-        if more.get(key) is not None:
-            result[key] = more[key]
+    if more.get("structured_data") is not None:
+        result["structured_data"] = more["structured_data"]
+    if _are_agent_calls(more.get("agent_calls")):
+        result["agent_calls"] = more["agent_calls"]
+    check_serializable(result, where, _AS_ROLE_DICT)
     _give_images(result, more.get("images"))
     _give_content(result, more.get(CONTENT_FORMAT))
     return result
@@ -212,7 +218,7 @@ def _give_images(result: dict[str, Any], paths: Any) -> None:
             result["content"] = rest[0]["text"] if rest else None
         else:
             images = []
-    if isinstance(paths, list) and [one for one in paths if _image_block(one) is not None] == images:
+    if _are_texts(paths) and [one for one in paths if _image_block(one) is not None] == images:
         images = paths
     if images:
         result["images"] = images
@@ -257,6 +263,16 @@ def _args_of(arguments: Any) -> dict[str, Any] | None:
     return dict(arguments) if isinstance(arguments, Mapping) else None
 
 
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(one, str) for one in values)
+
+
+def _are_agent_calls(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(one, Mapping) and isinstance(one.get("agent_name"), str) for one in values
+    )
+
+
 def _text_of(fields: Mapping[str, Any], where: str) -> str:
     """Return the text of a message without content: its structured data or its agent calls as JSON."""
     if fields.get("structured_data") is not None:
@@ -296,4 +312,5 @@ def _is_plain_text(block: Any) -> bool:
 
 def role_dicts_of(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Return messages as role dictionaries."""
-    return [found for message in messages if (found := role_dict_of(message)) is not None]
+    found = (role_dict_of(message, f"messages[{at}]") for at, message in enumerate(messages))
+    return [one for one in found if one is not None]
