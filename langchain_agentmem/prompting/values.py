@@ -195,8 +195,8 @@ class ValueReader:
         scope = VariableScope(self._history.tenant, *subject)
         # The cache holds all variables of a scope.
         is_cached = self._store.cache.is_on
-        every = is_cached or (SESSION_CONTEXT in wanted and subject.session_id is not None)
-        read = self._history.backend.variables.read(scope, None if every else sorted(wanted), now)
+        names = None if is_cached else sorted(wanted)
+        read = self._history.backend.variables.read(scope, names, now, whole_session=SESSION_CONTEXT in wanted)
         reads.append(_Reading(read, self._read_variables, self._variables.lookup(scope) if is_cached else None))
         return reads
 

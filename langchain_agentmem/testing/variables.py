@@ -44,6 +44,21 @@ class VariableContract(ContractCase):
             VariableRow(scope, "b", '"x"', NOW + 5, NOW + 5, None),
         ]
 
+    def test_names_select_variables_outside_of_the_session_alone(self, backend: Backend) -> None:
+        widest = VariableScope("default", "alice", "session-1", "writer")
+        for scope in widest.ranked:
+            self._set(backend, scope, a="1", b="2")
+        self._set(backend, widest._replace(agent="other"), c="3")
+
+        def found(scope: VariableScope, names: list[str]) -> list[tuple[Any, ...]]:
+            rows = self.read(backend, backend.variables.read(scope, names, NOW, whole_session=True))
+            return sorted((scope.ranked.index(row.scope), row.name) for row in rows)
+
+        of_session = [(rank, name) for rank in range(2) for name in ("a", "b")]
+        assert found(widest, ["b"]) == [*of_session, *((rank, "b") for rank in range(2, 6))]
+        assert found(widest, []) == of_session
+        assert found(widest._replace(session_id=None), ["b"]) == [(rank, "b") for rank in range(4)]
+
     def test_a_scope_sees_the_variables_of_wider_scopes(self, backend: Backend) -> None:
         widest = VariableScope("default", "alice", "session-1", "writer")
         for scope in widest.ranked:

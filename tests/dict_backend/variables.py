@@ -61,12 +61,12 @@ class Variables:
         put_all(scope, rows, puts, now)
 
     @program
-    def read(self, scope, names, now):
+    def read(self, scope, names, now, *, whole_session=False):
         found = []
         for one in scope.ranked:
             rows, ends = self._of(one, now)
             for row in rows.values():
-                if alive(row, now) and (names is None or row.name in names):
+                if alive(row, now) and (names is None or row.name in names or (whole_session and one.session)):
                     times = [time for time in (row.expires_at, ends) if time is not None]
                     found.append(row._replace(expires_at=min(times, default=None)))
         return found

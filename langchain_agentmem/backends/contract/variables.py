@@ -119,13 +119,16 @@ class VariableTable(Protocol):
             HeadChangedError: The head is not `ScopeHead.expected`. No variable was changed.
         """
 
-    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+    def read(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, *, whole_session: bool = False
+    ) -> Program[list[VariableRow]]:
         """Return the variables of all scopes in `scope.ranked`, in any order, with one step of the backend.
 
         Args:
             scope: The scope.
             names: Only variables with these names; None for all.
             now: The current time. Expired variables, and those of an expired session, are omitted.
+            whole_session: If true, `names` does not select variables of the session: all of them are returned.
         """
 
     def remove(

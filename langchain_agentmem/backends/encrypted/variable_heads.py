@@ -208,7 +208,13 @@ class VariableGuard:
     # Checking
 
     def checked(
-        self, scopes: Sequence[VariableScope], rows: Sequence[VariableRow], names: Sequence[str] | None, now: float
+        self,
+        scopes: Sequence[VariableScope],
+        rows: Sequence[VariableRow],
+        names: Sequence[str] | None,
+        now: float,
+        *,
+        whole_session: bool = False,
     ) -> list[VariableRow]:
         """Decrypt variables of whole scopes, and check that they are those of the heads.
 
@@ -217,6 +223,7 @@ class VariableGuard:
             rows: The encrypted variables, with the heads of their scopes.
             names: The names of the variables that were read; None for all.
             now: The time of the read; zero if expired variables were read as well.
+            whole_session: True if all variables of a session were read, whatever their names. Default: False.
 
         Raises:
             TamperedDataError: A variable is missing, was inserted, or is another version of itself.
@@ -230,7 +237,8 @@ class VariableGuard:
             opened = {self.digest(row.name): (row, tag) for row, tag in map(self.cipher.opened, _without_heads(own))}
             for digest, (row, tag) in opened.items():
                 self._check(row, tag, entries.get(digest))
-            self._check_missing(scope, entries, opened, names, now)
+            wanted = None if whole_session and scope.session is not None else names
+            self._check_missing(scope, entries, opened, wanted, now)
             found += [row for row, _ in opened.values()]
         return found
 

@@ -58,10 +58,13 @@ class EncryptedVariables(EncryptedTable[VariableTable]):
         return cast("Program[None]", StorageProgram("set", begin, single=True))
 
     @as_inner
-    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+    def read(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, *, whole_session: bool = False
+    ) -> Program[list[VariableRow]]:
         wanted = None if names is None else [*map(self.guard.cipher.name, names), HEADS]
-        rows = yield from self._inner.read(self.guard.cipher.scope(scope), wanted, now)
-        return self.guard.checked(scope.ranked, rows, names, now)
+        sealed = self.guard.cipher.scope(scope)
+        rows = yield from self._inner.read(sealed, wanted, now, whole_session=whole_session)
+        return self.guard.checked(scope.ranked, rows, names, now, whole_session=whole_session)
 
     def remove(
         self, scope: VariableScope, names: Sequence[str] | None, now: float, head: ScopeHead | None = None

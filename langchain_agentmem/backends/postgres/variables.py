@@ -48,9 +48,12 @@ class PostgresVariables:
             raise HeadChangedError
 
     @one_statement
-    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+    def read(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, *, whole_session: bool = False
+    ) -> Program[list[VariableRow]]:
         scopes = {scope_digest(one): one for one in scope.ranked}
-        parameters = {"places": Blobs(scopes), "names": None if names is None else Texts(names), "now": now}
+        wanted = None if names is None else Texts(names)
+        parameters = {"places": Blobs(scopes), "names": wanted, "now": now, "whole_session": whole_session}
         rows = yield from Fetch(self._sql["read"], parameters)
         return [VariableRow(scopes[bytes(place)], *row) for place, *row in rows]
 

@@ -9,8 +9,9 @@ SELECT {schema}agentmem_set_variables(
 )
 
 -- read --
--- Return the variables of several scopes. Parameters: places, names (NULL: all), now.
-SELECT * FROM {schema}agentmem_read_variables(%(places)s::bytea[], %(names)s::text[], %(now)s)
+-- Return the variables of several scopes. Parameters: places, names (NULL: all), now, whole_session (the names do not select those
+-- of the session).
+SELECT * FROM {schema}agentmem_read_variables(%(places)s::bytea[], %(names)s::text[], %(now)s, %(whole_session)s)
 
 -- remove --
 -- Delete variables of one scope, and return the number of those that had not expired. Parameters: place, place of the session

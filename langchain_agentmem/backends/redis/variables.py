@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -60,23 +61,18 @@ class RedisVariables:
             raise HeadChangedError
 
     @storage_program
-    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+    def read(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, *, whole_session: bool = False
+    ) -> Program[list[VariableRow]]:
         groups: dict[tuple[str, ...], list[VariableScope]] = {}
         for one in scope.ranked:
             groups.setdefault(tuple(hash_keys(one)), []).append(one)
-        if names is not None:
-            return (yield from _read_named(groups, names, now)) if names else []
-        answers = yield from InvokeAll(
-            [
-                Invoke(LUA["read"], keys, (optional(now), *(one.agent or "" for one in own)))
-                for keys, own in groups.items()
-            ]
-        )
-        return [
-            variable_row(own[0]._replace(agent=None), field, value, expires)
-            for own, (expires, found) in zip(groups.values(), answers, strict=True)
-            for field, value in zip(found[::2], found[1::2], strict=True)
+        read = [
+            _Whole(keys, own) if names is None or (whole_session and own[0].session) else _Named(keys, own, names)
+            for keys, own in groups.items()
         ]
+        answers = iter((yield from InvokeAll([step for one in read for step in one.steps(now)])))
+        return [row for one in read for row in one.rows(answers, now)]
 
     @storage_program
     def remove(
@@ -139,32 +135,67 @@ class RedisVariables:
                 tally.use(users=[scope.user_id], agents=[scope.agent, *(agent.decode() for agent in agents)])
 
 
-def _read_named(
-    groups: Mapping[tuple[str, ...], Sequence[VariableScope]], names: Sequence[str], now: float
-) -> Program[list[VariableRow]]:
-    """Return the living variables with some names, by commands, which take less time than scripts.
+@dataclass(frozen=True)
+class _Whole:
+    """A read of all variables in a hash, of some agents.
+
+    Args:
+        keys: The keys of the hash.
+        scopes: The scopes, one for each agent.
+    """
+
+    keys: Sequence[str]
+    scopes: Sequence[VariableScope]
+
+    def steps(self, now: float) -> list[Invoke]:
+        """Return the calls."""
+        return [Invoke(LUA["read"], self.keys, (optional(now), *(one.agent or "" for one in self.scopes)))]
+
+    def rows(self, answers: Iterator[Any], now: float) -> list[VariableRow]:  # noqa: ARG002 (as for `_Named`)
+        """Return the living variables in the answers."""
+        expires, found = next(answers)
+        scope = self.scopes[0]._replace(agent=None)
+        return [variable_row(scope, *pair, expires) for pair in zip(found[::2], found[1::2], strict=True)]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A read of the variables with some names, by commands, which take less time than a script.
 
     The expiry of a session is read before its variables: those of a later session with the same ID are as good.
 
     Args:
-        groups: The scopes of each hash, by its keys.
+        keys: The key of the hash; for a session, also the key `session`.
+        scopes: The scopes, one for each agent.
         names: The names.
-        now: The current time.
     """
-    steps = []
-    for (key, *session), own in groups.items():
-        steps += [Invoke(_HGET, session, ("expires",))] if session else []
-        steps.append(Invoke(_HMGET, (key,), [f"{one.agent or ''}\0{name}" for one in own for name in names]))
-    answers = iter((yield from InvokeAll(steps)))
-    rows = []
-    for (_, *session), own in groups.items():
-        ends = float(next(answers) or 0) if session else 0.0
+
+    keys: Sequence[str]
+    scopes: Sequence[VariableScope]
+    names: Sequence[str]
+
+    def steps(self, now: float) -> list[Invoke]:  # noqa: ARG002 (as for `_Whole`)
+        """Return the calls."""
+        if not self.names:
+            return []
+        key, *session = self.keys
+        fields = [f"{one.agent or ''}\0{name}" for one in self.scopes for name in self.names]
+        return [*([Invoke(_HGET, session, ("expires",))] if session else []), Invoke(_HMGET, (key,), fields)]
+
+    def rows(self, answers: Iterator[Any], now: float) -> list[VariableRow]:
+        """Return the living variables in the answers."""
+        if not self.names:
+            return []
+        ends = float(next(answers) or 0) if len(self.keys) > 1 else 0.0
         values = iter(next(answers))
-        for one in own:
-            for name, value in zip(names, values, strict=False):
-                if value is not None and is_alive(ends, now) and is_alive(_TIMES.unpack_from(value)[2], now):
-                    rows.append(row_of(one, name, value, ends))
-    return rows
+        if not is_alive(ends, now):
+            return []
+        return [
+            row_of(one, name, value, ends)
+            for one in self.scopes
+            for name, value in zip(self.names, values, strict=False)
+            if value is not None and is_alive(_TIMES.unpack_from(value)[2], now)
+        ]
 
 
 def _set_steps(

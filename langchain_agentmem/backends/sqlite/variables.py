@@ -65,11 +65,14 @@ class SqliteVariables:
         else:
             yield from self._set(scope, session, [head.put], now)
 
-    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+    def read(
+        self, scope: VariableScope, names: Sequence[str] | None, now: float, *, whole_session: bool = False
+    ) -> Program[list[VariableRow]]:
         parameters = {
             **scope._asdict(),
             "user_id": scope.user_id or "",
             "names": None if names is None else json.dumps(names),
+            "whole_session": whole_session,
             "now": now,
         }
         rows = yield from Fetch(SQL["read"], parameters)

@@ -23,13 +23,14 @@ WHERE tenant = :tenant AND user_id = :user_id AND session = :session AND agent =
 
 -- read --
 -- Return the variables that a scope sees: those of its session, of its user and of all users, for its agent and for all
--- agents. Parameters: those of `living_session`, agent, names (a JSON list; NULL: all).
+-- agents. Parameters: those of `living_session`, agent, names (a JSON list; NULL: all), whole_session (the names do not select
+-- those of the session).
 SELECT variable.user_id, variable.session, variable.agent, name, value, variable.created_at, variable.updated_at,
     min(coalesce(variable.expires_at, session.expires_at), coalesce(session.expires_at, variable.expires_at))
 FROM agentmem_variables AS variable LEFT JOIN agentmem_sessions AS session ON session.id = variable.session
 WHERE variable.tenant = :tenant AND variable.user_id IN ('', :user_id)
   AND variable.session IN (0, coalesce({living_session}, 0)) AND variable.agent IN ('', :agent)
-  AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+  AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)) OR (:whole_session AND variable.session <> 0))
   AND {alive:variable}
 
 -- remove --

@@ -88,7 +88,7 @@ END $$
 
 -- read_variables --
 -- Return the variables of several scopes. Parameters: those of the statement `read`.
-CREATE FUNCTION agentmem_read_variables(places_ bytea[], names_ text[], now_ double precision)
+CREATE FUNCTION agentmem_read_variables(places_ bytea[], names_ text[], now_ double precision, whole_session_ boolean)
 RETURNS TABLE (
     place bytea, name text, value text, created_at double precision, updated_at double precision, expires_at double precision
 ) LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
@@ -98,7 +98,8 @@ BEGIN
     SELECT variable.place, variable.name, variable.value, variable.created_at, variable.updated_at,
         least(variable.expires_at, session.expires_at)
     FROM agentmem_variables AS variable LEFT JOIN agentmem_sessions AS session ON session.id = variable.session
-    WHERE variable.place = ANY (places_) AND (names_ IS NULL OR variable.name = ANY (names_))
+    WHERE variable.place = ANY (places_)
+      AND (names_ IS NULL OR variable.name = ANY (names_) OR (whole_session_ AND variable.session IS NOT NULL))
       AND {alive:variable} AND {alive:session};
 END $$
 
