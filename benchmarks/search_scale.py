@@ -29,11 +29,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.store.base import BaseStore, PutOp
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.contract import Append, HistoryScope, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.programs import run
 from langchain_agentmem.search.corpora import Corpora
-from langchain_agentmem.search.messages import corpus_of
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Ranker
 from langchain_agentmem.text.marks import analyze_message
@@ -41,6 +40,7 @@ from langchain_agentmem.text.vectors import unit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import exhaustive
 from servers import postgres_server, redis_server
 
 WORDS = (Path(__file__).parent / "words.txt").read_text().split()
@@ -104,14 +104,13 @@ def quantiles(times: list[float]) -> str:
 def agreement(memory: AgentMemory, queries: list[str]) -> float:
     """The share of the first ten results that a ranking of all messages has, too."""
     backend = memory.backend
-    index = backend.read(backend.messages.index(HistoryScope("default", USER), time.time(), vectors=True))
-    corpus = corpus_of(index, CODEC, backend.language)
-    same = 0
-    for query in queries:
-        ranker = Ranker(corpus, Query.of(query, backend.language))
-        best = ranker.best(run(memory.store.engine.indexer.query(ranker.text_to_embed())), 10)
-        expected = {(corpus.session_ids[corpus.session[hit.row]], int(corpus.position[hit.row])) for hit in best}
-        found = memory.search_history(query, user_id=USER, k=10)
+    corpus, same = exhaustive.corpus_of(backend, USER), 0
+    for text in queries:
+        query = Query.of(text, backend.language)
+        vector = run(memory.store.engine.indexer.query(Ranker(corpus, query).text_to_embed()))
+        best = exhaustive.best(corpus, query, vector, 10)
+        expected = {(corpus.session_ids[corpus.session[row]], int(corpus.position[row])) for row, _ in best}
+        found = memory.search_history(text, user_id=USER, k=10)
         same += len(expected & {(one.session_id, one.position) for one in found})
     return same / (10 * len(queries))
 

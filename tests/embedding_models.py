@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_agentmem import (
     AgentMemory,
 )
-from langchain_agentmem.backends.contract import HistoryScope
+from langchain_agentmem.testing.cases import entries_in
 
 NS = ("facts",)
 
@@ -51,6 +51,5 @@ def having(memory: AgentMemory, model: Model, **options: Any) -> AgentMemory:
 
 
 def message_vectors(memory: AgentMemory, user_id: str | None) -> dict[tuple[str, int], bytes | None]:
-    scope = HistoryScope(memory.tenant, user_id)
-    entries = memory.backend.read(memory.backend.messages.index(scope, time.time(), vectors=True))
-    return {(entry.session_id, entry.position): entry.vector for entry in entries}
+    changes = memory.backend.read(memory.backend.messages.changes(memory.tenant, user_id, None, None, vectors=True))
+    return {(entry.session_id, entry.position): entry.vector for entry in entries_in(changes, time.time())}

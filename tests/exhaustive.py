@@ -54,8 +54,8 @@ def scores(corpus: Corpus, query: Query, vector: bytes | None, *, dates: bool = 
         weight = float(found.any()) + weights.DENSE * trust
         found = found | ~np.isnan(similarity)
     total = (_speakers(corpus, query, total) / weight).clip(0, 1)
-    exact = np.array([_has_phrase(corpus.words(row).tolist(), query) for row in range(corpus.size)], dtype=bool)
-    exact &= corpus.alive
+    exact = np.array([at for at in _holders(corpus, query) if _has_phrase(corpus.words(at).tolist(), query)], dtype=int)
+    exact = np.isin(np.arange(corpus.size), exact) & corpus.alive
     if exact.any():
         total = np.where(exact, weights.EXACT + (1 - weights.EXACT) * total, weights.EXACT * total)
     return np.where(found & corpus.alive, total, np.nan)
@@ -110,13 +110,17 @@ def _words(corpus: Corpus, query: Query, dates: bool) -> Floats:
 def _dated(corpus: Corpus, query: Query, number: int) -> NDArray[np.bool_]:
     from datetime import UTC, datetime
 
-    days = [datetime.fromtimestamp(time, UTC) for time in corpus.created_at.tolist()]
+    days = corpus.kept.get("days")
+    if days is None:
+        days = corpus.kept["days"] = [datetime.fromtimestamp(time, UTC) for time in corpus.created_at.tolist()]
     if number in {number_of(str(day)) for day in range(1, 32)}:
         return np.array([number == number_of(str(day.day)) for day in days], dtype=bool)
     names = [numbers_of(name, query.language) for name in MONTHS]
     if any(number in one for one in names):
         return np.array([number in names[day.month - 1] for day in days], dtype=bool)
     years = {int(word) for word, numbers in query.words if numbers == (number,) and word.isdecimal() and len(word) <= 4}
+    if not years:
+        return np.zeros(corpus.size, dtype=bool)
     return np.array([day.year in years for day in days], dtype=bool)
 
 
@@ -162,6 +166,12 @@ def _speakers(corpus: Corpus, query: Query, score: Floats) -> Floats:
             if is_answer and corpus.agents[corpus.agent[row]] is not None and not agents[corpus.agent[row]]:
                 less[row] += 1
     return score * (1 - weights.OTHER_SPEAKER) ** less
+
+
+def _holders(corpus: Corpus, query: Query) -> list[int]:
+    """The rows that contain all words of the query."""
+    every = [set(corpus.occurrences(number)[0].tolist()) for number in query.numbers]
+    return sorted(set.intersection(*every)) if every else []
 
 
 def _has_phrase(words: list[int], query: Query) -> bool:

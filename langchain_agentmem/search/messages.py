@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import Backend, Changes, HistoryScope, IndexEntry, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import Backend, Changes, HistoryScope, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
-from langchain_agentmem.messages.properties import datetime_of, text_of
+from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import CallTwin, OffLoop, Program, Read
 from langchain_agentmem.search.corpora import Corpora, CorpusKey, KeptCorpus, Load, with_words
-from langchain_agentmem.search.corpus import BuiltCorpus, Corpus, Text
+from langchain_agentmem.search.corpus import Corpus
 from langchain_agentmem.search.fingerprint import Indexer
 from langchain_agentmem.search.passages import passage_of
 from langchain_agentmem.search.queries import Query
@@ -33,8 +33,6 @@ from langchain_agentmem.search.reranking import RERANKED, Reranker, check_rerank
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
 from langchain_agentmem.search.thresholds import check_similarity
 from langchain_agentmem.text.dates import Span, span_of
-from langchain_agentmem.text.marks import analyze_message
-from langchain_agentmem.text.words import checked_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -313,39 +311,6 @@ def _bound(what: str, moment: datetime | None, default: float) -> float:
         msg = f"{what} must be a datetime, got {type(moment).__name__}: {shown(moment)}."
         raise InvalidTypeError(msg)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def corpus_of(entries: Sequence[IndexEntry], codec: Codec, language: str) -> Corpus:
-    """Return the corpus of the messages with these index entries.
-
-    Args:
-        entries: The index entries, in any order.
-        codec: Decodes messages that were stored without words.
-        language: The language of full-text search.
-
-    Raises:
-        DamagedDataError: The words of a message, or a message without words, cannot be decoded.
-    """
-    return BuiltCorpus(
-        Text(
-            entry.session_id,
-            entry.position,
-            _words_of(entry, codec, language),
-            entry.created_at,
-            entry.role,
-            entry.agent,
-            () if entry.vector is None else (entry.vector,),
-        )
-        for entry in entries
-    )
-
-
-def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
-    with reading(f"Message {entry.position} of session {entry.session_id!r}"):
-        datetime_of(entry.created_at)
-        if entry.words is None:
-            return b"" if entry.body is None else analyze_message(text_of(codec.load_message(entry.body)), language)
-        return checked_words(entry.words)
 
 
 def _near(corpus: Corpus, row: int, size: int) -> list[int]:

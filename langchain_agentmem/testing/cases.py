@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
-from langchain_agentmem.backends.contract import Append, Backend, ItemPut, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import (
+    Append,
+    Backend,
+    Changes,
+    ItemPut,
+    MessageRow,
+    SessionKey,
+)
+from langchain_agentmem.backends.contract.changes import unpacked
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program
@@ -67,6 +76,34 @@ def item(key: str, value: str = "{}", *, namespace: tuple[str, ...] = NOTES, **o
     return ItemPut(namespace, key, value, options.pop("ttl", None), options.pop("text", None), **options)
 
 
+class SearchEntry(NamedTuple):
+    """A message as searches see it."""
+
+    session_id: str
+    position: int
+    role: str
+    agent: str | None
+    created_at: float
+    words: bytes | None
+    vector: bytes | None
+
+
+def entries_in(changes: Changes, now: float = NOW) -> list[SearchEntry]:
+    """Return the messages in changes since nothing, without those of expired sessions.
+
+    Args:
+        changes: The result of `MessageLog.changes` without a cursor.
+        now: The time in Unix seconds. Default: `NOW`.
+    """
+    rows = unpacked(changes.entries)
+    found = []
+    for one in changes.sessions:
+        expires_at = one.version.expires_at
+        own = [SearchEntry(one.session_id, *row[:6]) for row in islice(rows, one.size)]
+        found += own if expires_at is None or expires_at > now else []
+    return sorted(found, key=lambda entry: entry[:2])
+
+
 class ContractCase:
     """Runs storage programs with the synchronous methods of a backend."""
 
@@ -81,6 +118,9 @@ class ContractCase:
     def _texts(self, backend: Backend, key: SessionKey = KEY, agent: str | None = None, now: float = NOW) -> list[str]:
         rows = self.read(backend, backend.messages.window(key, agent, None, now))
         return [row.body.data.decode() for row in rows]
+
+    def _entries(self, backend: Backend) -> list[SearchEntry]:
+        return entries_in(self.read(backend, backend.messages.changes("default", "alice", None, None, vectors=True)))
 
     def _titles(self, backend: Backend) -> list[str | None]:
         rows = self.read(backend, backend.messages.sessions("default", "alice", None, 0, NOW))

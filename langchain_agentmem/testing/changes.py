@@ -10,7 +10,6 @@ from langchain_agentmem.backends.contract import (
     Backend,
     Changes,
     Ending,
-    HistoryScope,
     LoggedMessage,
     Opening,
     Removal,
@@ -20,7 +19,7 @@ from langchain_agentmem.backends.contract import (
     SessionState,
 )
 from langchain_agentmem.backends.contract.changes import EntryRow, unpacked
-from langchain_agentmem.testing.cases import KEY, NOW, ContractCase, digest, message, turn
+from langchain_agentmem.testing.cases import KEY, NOW, ContractCase, digest, entries_in, message, turn
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
 
@@ -65,14 +64,13 @@ class ChangeContract(ContractCase):
         return self.read(backend, program)
 
     def _follow(self, backend: Backend, mirror: Mirror, now: float = NOW) -> int:
-        """Bring a mirror up to date, compare it with the index, and return the number of messages that were read."""
+        """Bring a mirror up to date, compare it with a new reader, and return the number of messages that were read."""
         changes = self._changes(backend, mirror)
         mirror.apply(changes)
-        scope = HistoryScope("default", mirror.user_id, mirror.session_id)
-        index = self.read(backend, backend.messages.index(scope, now, vectors=True))
+        every = entries_in(self._changes(backend, Mirror(mirror.user_id, mirror.session_id)), now)
         expected = {
             (entry.session_id, entry.position): (entry.role, entry.created_at, entry.words, entry.vector or None)
-            for entry in index
+            for entry in every
         }
         living = {name: rows for name, rows in mirror.sessions.items() if (mirror.expiries[name] or now + 1) > now}
         assert {

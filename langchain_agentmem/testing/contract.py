@@ -228,7 +228,7 @@ class BackendContract(
         for session in ("1", "2"):
             self.write(backend, backend.messages.append(SessionKey("default", "alice", session), turn("a", "b")))
         scope = HistoryScope("default", "alice")
-        entries = self.read(backend, backend.messages.index(scope, NOW, vectors=True))
+        entries = self._entries(backend)
         assert sorted((one.session_id, one.position) for one in entries) == [("1", 0), ("1", 1), ("2", 0), ("2", 1)]
         assert {one.words for one in entries} == {analyze("a"), analyze("b")}
         rows = self.read(backend, backend.messages.rows(scope, [("1", 1), ("2", 7)], NOW))
@@ -240,7 +240,7 @@ class BackendContract(
         vector = unit([1.0, 0.0])
         embedded = [LoggedMessage(key, row._replace(vector=vector)) for key, row in found]
         assert self.write(backend, backend.messages.embed("default", embedded)) == 2
-        entries = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=True))
+        entries = self._entries(backend)
         assert [one.vector for one in entries] == [vector, vector]
 
     def test_ids_are_opaque(self, backend: Backend) -> None:
@@ -360,7 +360,7 @@ class BackendContract(
         messages, _ = self.read(backend, backend.messages.unembedded("default", None, None, 10, NOW))
         changed = [LoggedMessage(key, row._replace(words=analyze("b"))) for key, row in messages]
         self.write(backend, backend.messages.set_words("default", changed))
-        (entry,) = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=False))
+        (entry,) = self._entries(backend)
         assert entry.words == analyze("b")
 
     def test_tenants_are_apart(self, backend: Backend) -> None:

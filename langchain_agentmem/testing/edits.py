@@ -11,7 +11,6 @@ from langchain_agentmem.backends.contract import (
     UNKNOWN_MESSAGE,
     Append,
     Backend,
-    HistoryScope,
     MessageRow,
     Removal,
     Replacement,
@@ -42,7 +41,7 @@ class EditContract(ContractCase):
         assert self._remove(backend, ids=[digest("a")]) == 0
         assert self._texts(backend) == ["b", "c"]
         assert self.read(backend, backend.messages.count(KEY, None, NOW)) == 2
-        entries = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=True))
+        entries = self._entries(backend)
         assert [entry.position for entry in entries] == [1, 3]
         assert self.write(backend, backend.messages.append(KEY, turn("d"))) == 4
 
@@ -83,7 +82,7 @@ class EditContract(ContractCase):
         window = self.read(backend, backend.messages.window(KEY, None, None, NOW))
         assert window == [first, window[1], second]
         assert [row.body.data for row in window] == [b"new", b"b", b"new"]
-        entries = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=True))
+        entries = self._entries(backend)
         assert [(one.role, one.words, one.vector, one.created_at) for one in entries] == [
             ("system", new.words, new.vector, NOW - 5),
             ("human", analyze("b"), None, NOW),
@@ -98,7 +97,7 @@ class EditContract(ContractCase):
         ]
         window = self.read(backend, backend.messages.window(KEY, None, 1, NOW))
         assert [row.position for row in window] == [2]
-        entries = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=True))
+        entries = self._entries(backend)
         assert [one.vector for one in entries] == [None, None, None]
         assert self._replace(backend, "unknown", new) == []
         assert self.write(backend, backend.messages.end(KEY)) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import stat
-import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,6 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, Guard, Retention
-from langchain_agentmem.backends.contract import HistoryScope
 from langchain_agentmem.errors import (
     InvalidInputError,
     InvalidTypeError,
@@ -30,6 +28,7 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.testing import ScriptedChatModel
+from langchain_agentmem.testing.cases import entries_in
 
 TALK = [
     SystemMessage("Be brief."),
@@ -131,8 +130,8 @@ async def test_a_copied_session_has_vectors(url, call):
     with AgentMemory.from_url(url, embeddings=DeterministicFakeEmbedding(size=8)) as memory:
         await call(memory.history("a").add_messages, [HumanMessage("To the lighthouse")])
         await call(AgentMemHistory.from_dict, await call(memory.history("a").to_dict), memory, "b")
-        scope = HistoryScope("default", None, "b")
-        (entry,) = memory.backend.read(memory.backend.messages.index(scope, time.time(), vectors=True))
+        changes = memory.backend.read(memory.backend.messages.changes("default", None, "b", None, vectors=True))
+        (entry,) = entries_in(changes)
         assert entry.vector is not None
 
 

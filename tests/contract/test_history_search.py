@@ -18,9 +18,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemory, FoundMessage, InvalidInputError, InvalidTypeError, Retention
-from langchain_agentmem.backends.contract import Append, HistoryScope, LoggedMessage, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import Append, LoggedMessage, MessageRow, SessionKey
 from langchain_agentmem.backends.notes import Notes
 from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.testing.cases import entries_in
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
 
@@ -327,7 +328,7 @@ async def test_a_message_has_the_vector_that_it_was_given_last_whatever_its_leng
         if at < len(rows):
             expected[at] = vector(dimensions, at)
             memory.backend.write(log.embed("default", [LoggedMessage(key, rows[at]._replace(vector=expected[at]))]))
-    found = memory.backend.read(log.index(HistoryScope("default", "alice"), time.time(), vectors=True))
+    found = entries_in(memory.backend.read(log.changes("default", "alice", None, None, vectors=True)))
     assert {entry.position: entry.vector for entry in found} == expected
     for dimensions in (2, 3):
         page, after = memory.backend.read(log.unembedded("default", dimensions, None, 100, time.time()))

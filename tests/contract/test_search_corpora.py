@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+import exhaustive
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -14,11 +15,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.contract import HistoryScope
 from langchain_agentmem.programs import run
 from langchain_agentmem.search import messages
 from langchain_agentmem.search.corpora import Corpora, Load
-from langchain_agentmem.search.messages import corpus_of
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Ranker
 
@@ -48,17 +47,13 @@ def check(memory, found, user_id, text, session_id=None, agent=None):
 
 
 def ranked(memory, user_id, text, session_id, agent):
-    backend = memory.backend
-    scope = HistoryScope("default", user_id, session_id, agent)
-    index = backend.read(backend.messages.index(scope, 0.0, vectors=True))
     engine = memory.sessions._engine
-    corpus = corpus_of(index, engine.codec, backend.language)
-    ranker = Ranker(corpus, Query.of(text, backend.language))
-    vector = None if corpus.vectors is None else run(engine.indexer.query(ranker.text_to_embed()))
-    return {
-        (corpus.session_ids[corpus.session[hit.row]], int(corpus.position[hit.row])): hit.score
-        for hit in ranker.best(vector, 1000)
-    }
+    corpus = exhaustive.corpus_of(memory.backend, user_id, session_id, agent)
+    query = Query.of(text, memory.backend.language)
+    wanted = Ranker(corpus, query).text_to_embed()
+    vector = None if corpus.vectors is None else run(engine.indexer.query(wanted))
+    found = exhaustive.best(corpus, query, vector, 1000)
+    return {(corpus.session_ids[corpus.session[row]], int(corpus.position[row])): score for row, score in found}
 
 
 class TwoProcesses(RuleBasedStateMachine):

@@ -15,7 +15,6 @@ from langchain_agentmem.backends.contract import (
     Ending,
     HeadChangedError,
     HeadSwap,
-    IndexEntry,
     LoggedMessage,
     LogHead,
     MessageRow,
@@ -193,13 +192,6 @@ class Messages:
                 for row in session.rows.values():
                     if scope.agent is None or row.agent == scope.agent:
                         yield key.session_id, row
-
-    @program
-    def index(self, scope, now, *, vectors):
-        return [
-            IndexEntry(id_, row.position, row.role, row.created_at, row.words, row.vector if vectors else None)
-            for id_, row in self._scope(scope, now)
-        ]
 
     @program
     def changes(self, tenant, user_id, session_id, cursor, *, vectors):

@@ -159,7 +159,7 @@ def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
     """Between the script and the code that decodes its answer, the program moves off the event loop."""
 
     def program() -> Any:
-        answer = yield from Invoke(session_keys.LUA["index"], ("agentmem:{tag}:session",))
+        answer = yield from Invoke(session_keys.LUA["changes"], ("agentmem:{tag}:session",))
         yield from OffLoop(large=True)
         return int(answer)
 

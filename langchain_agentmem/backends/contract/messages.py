@@ -49,21 +49,6 @@ class HistoryScope(NamedTuple):
     """The agent whose messages are searched; None for all messages."""
 
 
-class IndexEntry(NamedTuple):
-    """A message as searches see it."""
-
-    session_id: str
-    position: int
-    role: str
-    created_at: float
-    words: bytes | None
-    """The word numbers. None for a message that was stored before searches existed; such a message comes with its `body`."""
-    vector: bytes | None = None
-    body: Typed | None = None
-    agent: str | None = None
-    """The agent of the message; None if the backend does not return it."""
-
-
 class SessionRow(NamedTuple):
     """A stored session."""
 
@@ -264,9 +249,6 @@ class MessageLog(Protocol):
 
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         """Return the number of messages."""
-
-    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
-        """Return the index entries of messages. Those of a session are adjacent and in order."""
 
     def changes(
         self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool

@@ -14,7 +14,6 @@ from langchain_agentmem.backends.contract import (
     HeadChangedError,
     HeadSwap,
     HistoryScope,
-    IndexEntry,
     LoggedMessage,
     LogHead,
     MessageLog,
@@ -196,28 +195,6 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     @as_inner
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         return (yield from self._inner.count(self._key(key), self._agent(agent), now))
-
-    @as_inner
-    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
-        sealed = scope._replace(
-            user_id=self._user(scope.user_id),
-            session_id=self._ring.optional_id("session", scope.session_id),
-            agent=self._agent(scope.agent),
-        )
-        entries = []
-        plain_ids: dict[str, str] = {}
-        for entry in (yield from self._inner.index(sealed, now, vectors=vectors)):
-            session_id = plain_ids.get(entry.session_id)
-            if session_id is None:
-                session_id = plain_ids[entry.session_id] = self._ring.plain_id("session", entry.session_id)
-            key = SessionKey(scope.tenant, scope.user_id, session_id)
-            words = self._cipher.words("words", key, entry.position, entry.words)
-            vector = self._cipher.words("vector", key, entry.position, entry.vector)
-            role = self._cipher.role(entry.role)
-            entries.append(
-                entry._replace(session_id=session_id, role=role, words=words or b"", vector=vector, body=None)
-            )
-        return entries
 
     @as_inner
     def changes(

@@ -13,7 +13,6 @@ from langchain_agentmem.backends.contract import (
     HeadChangedError,
     HeadSwap,
     HistoryScope,
-    IndexEntry,
     LoggedMessage,
     LogHead,
     MessageRow,
@@ -134,20 +133,6 @@ class PostgresMessages:
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         rows = yield from Fetch(self._sql["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
-
-    @one_statement
-    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
-        tenant, user_id, session_id, agent = scope
-        digest = None if session_id is None else session_digest(SessionKey(tenant, user_id, session_id))
-        parameters = {
-            "owner": owner_digest(tenant, user_id),
-            "place": digest,
-            "agent": agent,
-            "now": now,
-            "vectors": vectors,
-        }
-        rows = yield from Fetch(self._sql["index"], parameters)
-        return [_entry(row) for row in rows]
 
     @one_statement
     def changes(
@@ -362,13 +347,6 @@ def owner_digest(tenant: str, user_id: str | None) -> bytes:
 
 def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
     return {"place": session_digest(key), "agent": agent, "now": now}
-
-
-def _entry(row: Sequence[Any]) -> IndexEntry:
-    *known, type_, body = row
-    session_id, position, role, created_at, words, vector = known
-    old = None if body is None else Typed(type_, body)
-    return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
 def message_row(row: Sequence[Any]) -> MessageRow:

@@ -59,17 +59,6 @@ SELECT {message} FROM {schema}agentmem_messages
 WHERE session = {living_session} AND position > %(after)s AND (%(agent)s::text IS NULL OR agent = %(agent)s)
 ORDER BY position LIMIT %(limit)s
 
--- index --
--- Return the search index of messages; a message without index, from an early version, comes with its body. Parameters: owner,
--- place (NULL: all sessions), agent (NULL: all), vectors (whether to return them), now.
-SELECT session.session_id, message.position, message.role, message.created_at, message.words,
-    CASE WHEN %(vectors)s THEN message.vector END,
-    CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
-FROM {schema}agentmem_sessions AS session JOIN {schema}agentmem_messages AS message ON message.session = session.id
-WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place = %(place)s) AND {alive:session}
-  AND (%(agent)s::text IS NULL OR message.agent = %(agent)s)
-ORDER BY session.id, message.position
-
 -- changes --
 -- Return the sessions that changed since a cursor, with messages that the reader does not know in packed columns: one row for some
 -- thousand messages of a session. Every row begins with the cursor for the next call; with the number of sessions; and with the

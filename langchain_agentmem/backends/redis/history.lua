@@ -490,24 +490,6 @@ else
 end
 return table.concat(found)
 
--- index --
--- Return the data for searches: the positions, lengths and texts of the entries of `words`; pairs of a width and a log of vectors.
--- KEYS: the keys of the session.
--- ARGV: now, 1 to return vectors.
-if not session_is_alive(tonumber(ARGV[1])) then return {'', '', '', {}} end
-local positions, lengths, entries = {}, {}, {}
-local all = call('HGETALL', WORDS)
-for at = 1, #all, 2 do
-  local count = #positions + 1
-  positions[count], lengths[count], entries[count] = all[at], #all[at + 1], all[at + 1]
-end
-local vectors = {}
-for _, width in ipairs(ARGV[2] == '1' and widths() or {}) do
-  vectors[#vectors + 1] = width
-  vectors[#vectors + 1] = call('GET', log_of(width)) or ''
-end
-return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors}
-
 -- changed --
 -- Return a digit for each session: 1 if it is not as the reader knows it, or if its data is damaged; otherwise 0.
 -- KEYS: the first keys of sessions.

@@ -17,7 +17,6 @@ from langchain_agentmem.backends.contract import (
     HeadChangedError,
     HeadSwap,
     HistoryScope,
-    IndexEntry,
     LoggedMessage,
     LogHead,
     MessageRow,
@@ -35,7 +34,6 @@ from langchain_agentmem.backends.contract.statistics import one_in
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.changes import Known, changed_sessions
 from langchain_agentmem.backends.redis.message_rows import (
-    index_entries,
     message_rows,
     pack_entry,
     pack_message,
@@ -99,21 +97,6 @@ class RedisMessages:
     @storage_program
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         return int((yield from invoke("count", key, (optional(now), _filter_for(agent)))))
-
-    @storage_program
-    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
-        tenant, user_id, session_id, agent = scope
-        sessions = [session_id]
-        if session_id is None:
-            members = yield from indexes.members(owner_index(tenant, user_id))
-            sessions = [member.decode() for member in members]
-        found: list[IndexEntry] = []
-        for start in range(0, len(sessions), _SESSIONS_AT_ONCE):
-            keys = [SessionKey(tenant, user_id, one or "") for one in sessions[start : start + _SESSIONS_AT_ONCE]]
-            answers = yield from InvokeAll([invoke("index", key, (optional(now), int(vectors))) for key in keys])
-            for key, answer in zip(keys, answers, strict=True):
-                found += index_entries(key.session_id, agent, *answer)
-        return found
 
     @storage_program
     def changes(

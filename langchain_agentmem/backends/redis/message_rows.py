@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import Entries, IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import Entries, MessageRow, SessionKey, SessionRow
 from langchain_agentmem.backends.contract.changes import packed_columns
 from langchain_agentmem.backends.redis.scripts import framed
 from langchain_agentmem.encoding.references import Typed
@@ -41,41 +40,15 @@ def message_rows(records: bytes) -> list[MessageRow]:
     return rows
 
 
-def index_entries(
-    session_id: str, agent: str | None, positions: bytes, lengths: bytes, entries: bytes, logs: Sequence[Any]
-) -> list[IndexEntry]:
-    """Return the search entries of a session, as the script `index` returns them.
-
-    Args:
-        session_id: The ID of the session.
-        agent: The agent whose messages are searched. None for all messages.
-        positions: The positions of the messages.
-        lengths: The lengths of their entries.
-        entries: Their entries.
-        logs: Pairs of a width and a log of vectors.
-    """
-    vectors = vectors_in(logs)
-    found = []
-    ends = list(accumulate(map(int, lengths.split())))
-    for position, start, end in zip(map(int, positions.split()), [0, *ends], ends, strict=False):
-        (length,) = _LENGTH.unpack_from(entries, start)
-        middle = start + _LENGTH.size + length
-        role, author, created_at = ormsgpack.unpackb(entries[start + _LENGTH.size : middle])
-        if agent is None or author == agent:
-            words = entries[middle:end]
-            found.append(IndexEntry(session_id, position, role, created_at, words, vectors.get(position), agent=author))
-    return sorted(found, key=lambda entry: entry.position)
-
-
 def packed_entries(first: int, positions: bytes, lengths: bytes, entries: bytes, logs: Sequence[Any]) -> Entries:
     """Return the search entries of a session in packed columns.
 
     Args:
         first: The position of the first message that is wanted.
-        positions: See `index_entries`, as for the other arguments.
-        lengths: See `positions`.
-        entries: See `positions`.
-        logs: See `positions`.
+        positions: The positions of the messages.
+        lengths: The lengths of their entries.
+        entries: Their entries.
+        logs: Pairs of a width and a log of vectors.
     """
     import numpy as np
 

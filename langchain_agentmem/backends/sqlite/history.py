@@ -16,7 +16,6 @@ from langchain_agentmem.backends.contract import (
     HeadChangedError,
     HeadSwap,
     HistoryScope,
-    IndexEntry,
     LoggedMessage,
     LogHead,
     MessageRow,
@@ -172,11 +171,6 @@ class SqliteMessages:
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         rows = yield from Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
-
-    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
-        parameters = {**scope._asdict(), "user_id": scope.user_id or "", "now": now, "vectors": vectors}
-        rows = yield from Fetch(SQL["index"], parameters)
-        return [_entry(row) for row in rows]
 
     def changes(
         self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
@@ -424,13 +418,6 @@ def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
 
 def _hexadecimal(digests: Sequence[bytes]) -> str:
     return json.dumps([digest.hex().upper() for digest in digests])
-
-
-def _entry(row: tuple[Any, ...]) -> IndexEntry:
-    *known, type_, body = row
-    session_id, position, role, created_at, words, vector = known
-    old = None if body is None else Typed(type_, body)
-    return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
 def message_row(row: tuple[Any, ...]) -> MessageRow:

@@ -90,18 +90,6 @@ SELECT {message} FROM agentmem_messages
 WHERE session = {living_session} AND position > :after AND (:agent IS NULL OR agent = :agent)
 ORDER BY position LIMIT :limit
 
--- index --
--- Return the search index of messages; a message without index, from an early version, comes with its body. Parameters:
--- tenant, user_id, session_id (NULL: all), agent (NULL: all), vectors (whether to return them), now.
-SELECT session.session_id, message.position, message.role, message.created_at, message.words,
-    CASE WHEN :vectors THEN message.vector END,
-    CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
-FROM agentmem_sessions AS session CROSS JOIN agentmem_messages AS message ON message.session = session.id
-WHERE session.tenant = :tenant AND session.user_id = :user_id
-  AND (:session_id IS NULL OR session.session_id = :session_id) AND {alive:session}
-  AND (:agent IS NULL OR message.agent = :agent)
-ORDER BY session.id, message.position
-
 -- versions --
 -- Return the versions of a user's sessions. Parameters: tenant, user_id, session_id (NULL: all).
 SELECT id, session_id, edition, next_position, expires_at FROM agentmem_sessions
