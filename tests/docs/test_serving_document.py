@@ -106,9 +106,9 @@ def test_there_is_a_command_for_each_group_of_routes(port):
     called = {tag for one in answers for tag in groups[one.url.path]}
     of_other_blocks = {"agents", "agent memory", "threads"}
     assert called | of_other_blocks == set().union(*groups.values())
-    (forgotten,) = [one.json()["deleted"] for one in answers if one.url.path == "/v1/forget"]
+    preview, forgotten = [one.json()["deleted"] for one in answers if one.url.path == "/v1/forget"]
     (imported,) = [one.json()["counts"] for one in answers if one.url.path == "/v1/import"]
-    assert forgotten["messages"] == imported["messages"] == 1
+    assert preview["messages"] == forgotten["messages"] == imported["messages"] == 1
 
 
 def test_the_file_of_keys(tmp_path):

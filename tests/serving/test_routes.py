@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -31,7 +32,11 @@ from requests_of_routes import (
 from starlette.requests import ClientDisconnect
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
+from langchain_agentmem.backends.reads import ReadCacheInfo
+from langchain_agentmem.lifecycle.forgetting import Forgotten, Kept
+from langchain_agentmem.lifecycle.statistics import Stats
 from langchain_agentmem.serving import ServingLimits, create_app
+from langchain_agentmem.serving.routes import upkeep
 
 ODD = (
     "/",
@@ -103,12 +108,36 @@ async def test_a_conversation_on_each_backend(url):
         ]
         lines = (await session.get("/v1/export")).content
         assert (await session.get("/v1/stats")).json()["entries"]["messages"] == 2
+        preview = (await session.post("/v1/forget", json={"user_id": ALICE, "dry_run": True})).json()
+        assert (await session.get("/v1/users")).json()["items"] == [ALICE]
         receipt = (await session.post("/v1/forget", json={"user_id": ALICE})).json()
         assert (receipt["deleted"]["threads"], receipt["kept"]) == (1, [])
+        assert (preview["user_id"], preview["dry_run"], receipt["user_id"], receipt["dry_run"]) == (
+            ALICE,
+            True,
+            ALICE,
+            False,
+        )
+        assert preview["deleted"].items() >= {"sessions": 1, "messages": 2, "threads": 1}.items()
         assert (await session.get("/v1/users")).json()["items"] == []
         assert (await session.post("/v1/import", content=lines)).json()["counts"]["messages"] == 2
         assert (await session.get("/v1/users")).json()["items"] == [ALICE]
     await memory.aclose()
+
+
+@pytest.mark.parametrize(
+    ("model", "result"),
+    [
+        (upkeep.Receipt, Forgotten),
+        (upkeep.Kept, Kept),
+        (upkeep.Statistics, Stats),
+        (upkeep.ReadCacheUse, ReadCacheInfo),
+    ],
+    ids=["receipt", "kept", "statistics", "cache"],
+)
+def test_an_answer_has_all_fields_of_the_result(model, result):
+    names = result._fields if hasattr(result, "_fields") else [field.name for field in dataclasses.fields(result)]
+    assert set(model.model_fields) == set(names)
 
 
 @pytest.mark.parametrize("odd", ODD)

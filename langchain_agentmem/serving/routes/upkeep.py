@@ -20,6 +20,8 @@ class ForgottenUser(Body):
     user_id: Id | None = Field(default=None, examples=[ALICE])
     shared: Literal["keep", "delete"] = "keep"
     """Threads with other users: `keep` removes the user from the list of their users, `delete` deletes them."""
+    dry_run: bool = False
+    """If true, delete nothing, and return what would be deleted."""
 
 
 class Kept(Answer):
@@ -33,9 +35,21 @@ class Kept(Answer):
 class Receipt(Answer):
     """What was deleted, and what was kept for which reason."""
 
+    user_id: str = Field(examples=[ALICE])
+    dry_run: bool
+    """True if nothing was deleted: `deleted` counts what would be."""
     deleted: dict[str, int] = Field(examples=[{"sessions": 1, "messages": 2}])
     forgotten_at: datetime
     kept: list[Kept]
+
+
+class ReadCacheUse(Answer):
+    """The use of the read cache of the serving process."""
+
+    hits: int
+    misses: int
+    entries: int
+    size: int
 
 
 class Statistics(Answer):
@@ -50,6 +64,7 @@ class Statistics(Answer):
     expiries: dict[str, dict[str, int]]
     bytes: int | None
     bytes_by_table: dict[str, int]
+    cache: ReadCacheUse
 
 
 @routes.get("/users", response_model=Listing[str])
@@ -70,4 +85,4 @@ async def forget(caller: CallerOf, forgotten: ForgottenUser) -> Any:
     user = caller.required_user(forgotten.user_id)
     if forgotten.shared == "delete":
         caller.require_all_users()
-    return await caller.memory.aforget(user, shared=forgotten.shared)
+    return await caller.memory.aforget(user, shared=forgotten.shared, dry_run=forgotten.dry_run)

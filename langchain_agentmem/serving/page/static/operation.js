@@ -160,7 +160,7 @@ export async function forget({ parameters }) {
         const wait = (left) => left.preventDefault(); // the receipt is not stored: ask before the page is left
         addEventListener("beforeunload", wait);
         try {
-          showReceipt(place, user, await request("POST", "v1/forget", { body: { user_id: user, shared } }));
+          showReceipt(place, await request("POST", "v1/forget", { body: { user_id: user, shared } }));
         } catch (error) {
           place.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
           button.disabled = false;
@@ -184,13 +184,13 @@ function choice(value, text, checked) {
   return el("p", { class: "choice" }, el("input", { type: "radio", name: "shared", id: name, value, checked }), el("label", { for: name }, text));
 }
 
-function showReceipt(place, user, found) {
+function showReceipt(place, found) {
   const head = el("h2", { tabindex: "-1" }, "Receipt");
   const download = el("a", {}, "Download the receipt as JSON");
-  download.href = URL.createObjectURL(new Blob([JSON.stringify({ user_id: user, ...found }, null, 2)], { type: "application/json" }));
+  download.href = URL.createObjectURL(new Blob([JSON.stringify(found, null, 2)], { type: "application/json" }));
   download.download = "receipt.json";
   place.replaceChildren(head,
-    facts([["User", stored(user)], ["Forgotten at", moment(found.forgotten_at)]]),
+    facts([["User", stored(found.user_id)], ["Forgotten at", moment(found.forgotten_at)]]),
     table("Deleted", [
       { name: "What", header: true, cell: ([name]) => words(name) },
       { name: "Number", numeric: true, cell: ([, number]) => count(number) },
