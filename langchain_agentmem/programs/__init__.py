@@ -36,7 +36,7 @@ from langchain_agentmem.programs.steps import (
     Within,
     Write,
 )
-from langchain_agentmem.programs.storage import StorageProgram, one_statement, storage_program
+from langchain_agentmem.programs.storage import StorageProgram, one_statement, short_write, storage_program
 from langchain_agentmem.programs.together import together
 from langchain_agentmem.programs.workers import in_worker
 
@@ -67,6 +67,7 @@ __all__ = [
     "off_loop",
     "one_statement",
     "run",
+    "short_write",
     "storage_program",
     "together",
     "traced",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Generic, TypeVar, cast
 
 from typing_extensions import ParamSpec
@@ -20,13 +20,15 @@ class StorageProgram(Generic[T]):
     `run`, `arun` and `yield from` accept it like a generator. `storage_program` and `one_statement` create it.
     """
 
-    __slots__ = ("__name__", "_begin", "single")
+    __slots__ = ("__name__", "_begin", "shares", "single")
 
-    def __init__(self, name: str, begin: Callable[[], Program[T]], *, single: bool) -> None:
+    def __init__(self, name: str, begin: Callable[[], Program[T]], *, single: bool, shares: bool = False) -> None:
         self.__name__ = name
         self._begin = begin
         self.single = single
         """True if the program is one statement, which needs no explicit transaction."""
+        self.shares = shares
+        """True if the program is a short write, which may share its transaction with others."""
 
     def __iter__(self) -> Program[T]:
         return self._begin()
@@ -55,10 +57,19 @@ def one_statement(function: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
     return _restartable(function, single=True)
 
 
-def _restartable(function: Callable[P, Program[T]], *, single: bool) -> Callable[P, Program[T]]:
+def short_write(function: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
+    """Same as `one_statement`, for short writes whose transaction may include other writes.
+
+    The first parameter of the statement names what it locks.
+    """
+    return _restartable(function, single=True, shares=True)
+
+
+def _restartable(function: Callable[P, Program[T]], *, single: bool, shares: bool = False) -> Callable[P, Program[T]]:
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Program[T]:
         # Callers compose it like a generator: `yield from` starts it.
-        return cast("Program[T]", StorageProgram(function.__name__, lambda: function(*args, **kwargs), single=single))
+        begin = partial(function, *args, **kwargs)
+        return cast("Program[T]", StorageProgram(function.__name__, begin, single=single, shares=shares))
 
     return make

@@ -26,13 +26,13 @@ from langchain_agentmem.backends.contract import (
     ThreadUse,
     WritesPut,
 )
-from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.backends.postgres.statements import Blobs, Texts, statements
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.encoding.layout import NOTHING_KNOWN, PLAIN, Known, StoredValue, ValueKey
 from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
-from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
+from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, short_write, storage_program
 
 COMPACT = "agentmem"
 """The type of the rows in LangGraph's tables that only this package can read."""
@@ -62,7 +62,7 @@ class PostgresCheckpoints:
             return None if secret is None else Typed(type_, secret)
         return None
 
-    @one_statement
+    @short_write
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         row = put.row
         if put.plain:
@@ -77,7 +77,7 @@ class PostgresCheckpoints:
         )
         return (yield from self._store("put", thread, use, parameters))
 
-    @one_statement
+    @short_write
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
         # A statement may write each index once: of the writes to a negative index the last counts, else the first.
         by_index: dict[int, StoredWrite] = {}
@@ -89,9 +89,9 @@ class PostgresCheckpoints:
         parameters = (
             *(*_use(thread, use), *(use.secret or (None, None)), *put.checkpoint, task_id, task_path),
             [write.write_index for write in writes],
-            [write.channel for write in writes],
-            [write_type(write) for write in writes],
-            [write.data for write in writes],
+            Texts(write.channel for write in writes),
+            Texts(write_type(write) for write in writes),
+            Blobs(write.data for write in writes),
             *(json.dumps(_wanted(put.requires)), *added_values(put.values, put.elements)),
         )
         return (yield from self._store("put_writes", thread, use, parameters))
@@ -143,7 +143,7 @@ class PostgresCheckpoints:
         now: float,
         known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
-        ends = [json.dumps([*key, value.digest], ensure_ascii=False) for key, value in known.items()]
+        ends = Texts(json.dumps([*key, value.digest], ensure_ascii=False) for key, value in known.items())
         found = yield from Fetch(self._sql["get"], (thread_name(thread), namespace, checkpoint_id, now, ends))
         if not found:
             return None
@@ -305,9 +305,10 @@ class PostgresCheckpoints:
         checkpoints: Sequence[CheckpointKey],
         channels: list[str] | None,
     ) -> Program[_Answer]:
-        namespaces = [checkpoint.namespace for checkpoint in checkpoints]
-        ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
-        parameters = (thread_name(thread), json.dumps(values), namespaces, ids, channels)
+        namespaces = Texts(checkpoint.namespace for checkpoint in checkpoints)
+        ids = Texts(checkpoint.checkpoint_id for checkpoint in checkpoints)
+        named = None if channels is None else Texts(channels)
+        parameters = (thread_name(thread), json.dumps(values), namespaces, ids, named)
         return _Answer.of(thread.thread_id, (yield from Fetch(self._sql["parts_of"], parameters)))
 
 
@@ -424,10 +425,10 @@ def added_values(values: Sequence[StoredValue], elements: Mapping[bytes, Typed])
     ]
     return (
         json.dumps(rows),
-        [value.data for value in values],
-        list(elements),
-        [typed.type for typed in elements.values()],
-        [typed.data for typed in elements.values()],
+        Blobs(value.data for value in values),
+        Blobs(elements),
+        Texts(typed.type for typed in elements.values()),
+        Blobs(typed.data for typed in elements.values()),
     )
 
 

@@ -14,6 +14,7 @@ import asyncio
 import os
 import threading
 import weakref
+from collections.abc import Awaitable
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -31,6 +32,7 @@ from langchain_agentmem.backends.postgres.failures import (
     may_try_again,
     translated,
 )
+from langchain_agentmem.backends.postgres.groups import Groups, no_groups
 from langchain_agentmem.backends.postgres.leases import Operation, Source
 from langchain_agentmem.backends.postgres.migrating import found_instead, migrate, settled
 from langchain_agentmem.backends.postgres.options import Settings
@@ -50,6 +52,7 @@ from langchain_agentmem.programs import Program, StorageProgram, arun, run
 T = TypeVar("T")
 
 _ATTEMPTS = 3
+_PIPELINES = psycopg.capabilities.has_pipeline()
 
 
 class PostgresDriver:
@@ -78,6 +81,7 @@ class PostgresDriver:
         self._reached = threading.Event()
         self._source: Source | None = None
         self._loops: PerLoop[Source] = PerLoop(drop_source)
+        self._groups: PerLoop[Groups] = PerLoop(no_groups)
 
     # Programs
 
@@ -99,17 +103,25 @@ class PostgresDriver:
         """Same as `write`, but without blocking the event loop."""
         if self._blocking:
             return await asyncio.to_thread(self.write, program)
-        return await arun(self._operate(program, WRITE))
+        if self.given is not None or not isinstance(program, StorageProgram) or not program.shares or not _PIPELINES:
+            return await arun(self._operate(program, WRITE))
+        self._check_usable()
+        limit = TimeLimit(self.settings.timeout)
+
+        def perform(one: Program[Any]) -> Awaitable[Any]:
+            return arun(self._operate(one, WRITE, limit))
+
+        return cast("T", await self._groups.current(Groups).write(program, limit, perform))
 
     @property
     def _blocking(self) -> bool:
         """True if the application's connections are synchronous: asynchronous callers use them in a thread."""
         return isinstance(self.given, (psycopg.Connection, ConnectionPool))
 
-    def _operate(self, program: Program[T], begin: str) -> Program[T]:
+    def _operate(self, program: Program[T], begin: str, limit: TimeLimit | None = None) -> Program[T]:
         """Run a program within the time limit, and translate errors."""
         self._check_usable()
-        operation = Operation(TimeLimit(self.settings.timeout), writes=begin == WRITE)
+        operation = Operation(limit or TimeLimit(self.settings.timeout), writes=begin == WRITE)
         with Translated(DRIVER_ERRORS, lambda error: translated(error, operation, closed=self.closed)):
             if not self._ready:
                 yield from self._prepare(operation)
