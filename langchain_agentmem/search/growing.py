@@ -30,11 +30,11 @@ _TRUST_CHANGE = 0.1
 _PER_SESSION = 400
 """The bytes that a session takes beside its rows, about."""
 
-_SCANS = 40
+_SCANS = 16
 """The number of words that are looked for before the postings of many rows are computed. Few searches look for more."""
 
 _FEW_ROWS = 10_000
-_PER_POSTING = 16
+_PER_POSTING = 8
 
 _PER_ROW = 64
 """The bytes that searches compute for a row and keep, about: see `langchain_agentmem.search.statistics`."""
