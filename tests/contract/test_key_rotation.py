@@ -18,11 +18,14 @@ from raw_checkpoints import RawItems
 from test_forget import dump
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, TamperedDataError, WrongKeyError
-from langchain_agentmem.backends.contract import RecordQuery
+from langchain_agentmem.backends.contract import RecordQuery, SessionKey
 from langchain_agentmem.backends.encrypted import backend as encrypted_backend
 from langchain_agentmem.encoding.sealing import MARK
 from langchain_agentmem.lifecycle import rotation
+from langchain_agentmem.programs import storage_program
+from langchain_agentmem.testing.cases import turn
 
+KEY = SessionKey("default", "alice", "long")
 OLD, NEW, OTHER = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
 
 
@@ -234,6 +237,53 @@ async def test_a_write_that_ends_after_a_rotation_encrypts_its_values_again(url,
     with AgentMemory.from_url(url, key=NEW) as memory:
         assert memory.store.get(("late",), "item").value == {"text": "late"}
         assert memory.history("trip", user_id="alice").messages[-1].content == "late"
+
+
+class Clock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.ahead, self._real = 0.0, time.monotonic
+
+    def monotonic(self) -> float:
+        return self._real() + self.ahead
+
+    def time(self) -> float:
+        return time.time()
+
+
+@pytest.mark.parametrize("seconds", [20.0, 30.0])
+async def test_a_long_transaction_starts_again_with_the_new_key(url, call, monkeypatch, seconds):
+    """It stores nothing under the former key, so that nothing is lost if its process is killed after it."""
+    clock, resealed = Clock(), []
+    monkeypatch.setattr(encrypted_backend, "time", clock)
+    monkeypatch.setattr(encrypted_backend, "reseal", lambda *_: resealed.append(1) or iter(()))
+    with AgentMemory.from_url(url, key=[OLD, NEW]) as late:
+        fill(late)
+        former = late.backend.ring.secrets.current
+        monkeypatch.setattr(encrypted_backend, "MAX_AGE", 1e9)
+        with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+            await call(memory.rotate_key, OLD, NEW)
+        attempts = []
+
+        @storage_program
+        def slow() -> Any:
+            attempts.append(late.backend.ring.secrets.current)
+            yield from late.backend.messages.append(KEY, turn("late"))
+            clock.ahead += seconds
+
+        await call(late.backend.write, slow())
+        assert attempts[0] == former
+        if url.startswith("redis") or seconds < encrypted_backend.LATE:
+            assert len(attempts) == 1  # Redis has no transactions: the process encrypts the values again
+            assert bool(resealed) == (seconds > encrypted_backend.LATE)
+        else:
+            assert len(attempts) > 1
+            assert former not in attempts[1:]
+            assert resealed == []
+            assert cells_with(url, former) == []
+            with AgentMemory.from_url(url, key=NEW) as memory:
+                assert len(memory.history(KEY.session_id, user_id=KEY.user_id).messages) == 2
 
 
 async def test_an_altered_value_does_not_stop_a_rotation(url, call, caplog):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from langchain_agentmem.backends.contract import Backend, HeadChangedError
 from langchain_agentmem.backends.encrypted.cache import EncryptedCache
@@ -13,7 +13,7 @@ from langchain_agentmem.backends.encrypted.checkpoints import EncryptedCheckpoin
 from langchain_agentmem.backends.encrypted.items import EncryptedItems
 from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
 from langchain_agentmem.backends.encrypted.messages import EncryptedMessages
-from langchain_agentmem.backends.encrypted.opening import stored_secrets
+from langchain_agentmem.backends.encrypted.opening import KEYS, notes_of_keys, stored_secrets
 from langchain_agentmem.backends.encrypted.openings import EncryptedOpenings
 from langchain_agentmem.backends.encrypted.records import EncryptedRecords
 from langchain_agentmem.backends.encrypted.resealing import reseal
@@ -78,6 +78,8 @@ class EncryptedBackend(Backend):
         self.language = inner.language
         self._lock = threading.Lock()
         self._loaded_at = 0.0
+        self._stored: Mapping[str, Any] | None = None
+        """The encrypted form of the secrets in use."""
         self.messages = self.log = EncryptedMessages(inner.messages, self.ring, whole=inner.name != "redis")
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = self.variable_table = EncryptedVariables(inner.variables, inner.transfer, self.ring)
@@ -94,19 +96,22 @@ class EncryptedBackend(Backend):
     def load_keys(self) -> Program[None]:
         """Read the stored keys again. It is an outer program."""
         began = time.monotonic()
-        self.use(began, (yield from stored_secrets(self.inner, self.tenant, self.source, self.searchable)))
+        secrets, stored = yield from stored_secrets(self.inner, self.tenant, self.source, self.searchable)
+        self.use(began, secrets, stored)
 
-    def use(self, read_at: float, secrets: Secrets) -> None:
+    def use(self, read_at: float, secrets: Secrets, stored: Mapping[str, Any] | None = None) -> None:
         """Use secrets from now on, unless another thread has read them later.
 
         Args:
             read_at: The time before they were read, by `time.monotonic`.
             secrets: The secrets.
+            stored: Their encrypted form. Default: None (a long write reads them again).
         """
         with self._lock:
             if not self.ring.is_loaded or read_at >= self._loaded_at:
                 self.ring.load(secrets)
                 self._loaded_at = read_at
+                self._stored = stored
 
     def read(self, program: Program[T]) -> T:
         return self._run(self.inner.read, program)
@@ -118,8 +123,8 @@ class EncryptedBackend(Backend):
         if not self._is_fresh():
             run(self.load_keys())
         began, secrets = time.monotonic(), self.ring.secrets
-        result = self._run(self.inner.write, program)
-        if time.monotonic() - began > LATE:
+        result = self._run(self.inner.write, self._current(program))
+        if time.monotonic() - began > LATE and not self._can_restart(program):
             run(self._reseal_late(secrets))
         return result
 
@@ -127,10 +132,39 @@ class EncryptedBackend(Backend):
         if not self._is_fresh():
             await arun(self.load_keys())
         began, secrets = time.monotonic(), self.ring.secrets
-        result = await self._arun(self.inner.awrite, program)
-        if time.monotonic() - began > LATE:
+        result = await self._arun(self.inner.awrite, self._current(program))
+        if time.monotonic() - began > LATE and not self._can_restart(program):
             await arun(self._reseal_late(secrets))
         return result
+
+    def _current(self, program: Program[T]) -> Program[T]:
+        """Let a long transaction check at its end that the stored keys have not changed since it began.
+
+        Otherwise it starts again with the new ones: a key rotation may have made its last pass over the database.
+        """
+        if not self._can_restart(program):
+            return program
+
+        def begin() -> Program[T]:
+            began, stored = time.monotonic(), self._stored
+            result = yield from program
+            if time.monotonic() - began > LATE:
+                note = yield from notes_of_keys(self.inner, self.tenant).get(KEYS, time.time())
+                if note is None or note.value != stored:
+                    msg = (
+                        f"The key of tenant {self.tenant!r} was rotated during a write of more than {LATE:g} seconds. "
+                        f"Nothing was stored. Try again."
+                    )
+                    raise UnknownDataKeyError(msg)
+            return result
+
+        if isinstance(program, StorageProgram):
+            return cast("Program[T]", StorageProgram(program.__name__, begin, single=False))
+        return begin()
+
+    def _can_restart(self, program: Program[Any]) -> bool:
+        """Return true if a write is a transaction. A single statement, or a write to Redis, cannot be taken back."""
+        return self.name != "redis" and not (isinstance(program, StorageProgram) and program.single)
 
     def _reseal_late(self, former: Secrets) -> Program[None]:
         """Encrypt values again that a long write has stored after a key rotation ended: only this process knows their key.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import Backend
@@ -35,8 +37,8 @@ def notes_of_keys(backend: Backend, tenant: str) -> Notes:
 
 def stored_secrets(
     backend: Backend, tenant: str, source: KeySource, searchable: bool | None = None
-) -> Program[Secrets]:
-    """Return the keys of a tenant. Create the keys of an empty tenant.
+) -> Program[tuple[Secrets, Mapping[str, Any]]]:
+    """Return the keys of a tenant, and their encrypted form as it is stored. Create the keys of an empty tenant.
 
     Args:
         backend: The backend that stores the tenant.
@@ -77,7 +79,7 @@ def stored_secrets(
             f"searchable={searchable}: memory.copy_to(other)."
         )
         raise ConfigurationError(msg)
-    return secrets
+    return secrets, note.value
 
 
 @storage_program
