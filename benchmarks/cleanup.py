@@ -87,15 +87,26 @@ class Writer:
         return f"{found[len(found) // 2]:>9.2f}{found[min(len(found) - 1, int(len(found) * 0.99))]:>9.2f}"
 
 
+def peak() -> int:
+    """Return the peak of this process's memory in KB.
+
+    Linux passes `ru_maxrss` on from the process that started this one, which would hide growth up to its size.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(status.read_text().partition("VmHWM:")[2].split()[0])
+
+
 def clean(url: str, archive: str) -> None:
     """Clean up in this process, and print the figures."""
     with AgentMemory.from_url(url) as memory:
         memory.cleanup(50 * 365 * 86_400.0, dry_run=True)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak()
         cpu = time.process_time()
         result = memory.cleanup(AGE, archive=archive or None)
         cpu = time.process_time() - cpu
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        grown = peak() - before
     figures = {"seconds": result.duration, "cpu": cpu, "peak": (before + grown) / 1024, "grown": grown / 1024}
     print(json.dumps({**result.counts, **figures}))
 
