@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from langchain_agentmem import AgentMemory
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from cleanup import peak
 from servers import postgres_server, redis_server
 
 BACKENDS = ("sqlite", "postgres", "redis")
@@ -94,7 +94,7 @@ def urls_of(backend: str, folder: Path, servers: ExitStack) -> tuple[str, str, i
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak() / 1024
 
 
 def _run(operation: str, source: str, target: str, server: int | None = None) -> dict[str, Any]:
