@@ -157,7 +157,7 @@ class Items(Memory):
     """A conversation in the store: each turn is an item."""
 
     def add(self, turns: Sequence[Turn]) -> None:
-        ops = [PutOp(("turns", self.user_id), id_, {"text": text}) for id_, text, _ in turns]
+        ops = [PutOp(("turns", self.user_id), id_, {"text": text}, index=["text"]) for id_, text, _ in turns]
         self.memory.store.batch(ops)
 
     def search(self, query: str, k: int) -> list[str]:

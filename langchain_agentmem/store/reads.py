@@ -15,11 +15,11 @@ from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.search import queries as analysis
 from langchain_agentmem.search.corpora import Corpora
 from langchain_agentmem.search.corpus import Corpus
-from langchain_agentmem.search.ranker import Ranker
+from langchain_agentmem.search.ranker import Hit, Ranker
 from langchain_agentmem.search.ranking import query_words, rank
 from langchain_agentmem.store.arguments import ItemKey, Namespace
 from langchain_agentmem.store.batches import Batch, ReadOp
-from langchain_agentmem.store.corpora import ItemView, KeptItems, RootKey
+from langchain_agentmem.store.corpora import ItemsKey, ItemView, KeptItems
 from langchain_agentmem.store.filters import Filter, compile_filter
 from langchain_agentmem.store.items import item_of, search_item_of, value_of
 
@@ -28,6 +28,9 @@ MANY_ROWS = 500
 
 _CHUNK = 200
 """The number of items that a filtered search reads first."""
+
+_MOST_PASSING = 1_000
+"""If at most this number of items pass a filter, a search can rank only these."""
 
 _LEAST_DEPTH = 20
 """The minimum number of best items by words, and by vector, that are fused. It applies to smaller limits too."""
@@ -78,10 +81,16 @@ class Reader:
     def _answer(self, batch: Batch, now: float) -> Program[tuple[dict[int, Answer], list[ItemKey]]]:
         gets, searches = batch.of_kind(GetOp), batch.of_kind(SearchOp)
         listings = batch.of_kind(ListNamespacesOp)
+        vectors = {index: batch.query_vectors.get(op.query or "") for index, op in searches.items()}
+        views = yield from self._views({index: op for index, op in searches.items() if op.query}, vectors, now)
         programs: list[Program[Any]] = [self._gets(gets, now)] if gets else []
-        for search in searches.values():
-            vector = batch.query_vectors.get(search.query or "")
-            programs.append(self._ranked(search, vector, now) if search.query else self._newest(search, now))
+        for index, search in searches.items():
+            if not search.query:
+                programs.append(self._newest(search, now))
+            elif index in views:
+                programs.append(self._ranked_here(search, views[index], vectors[index], now))
+            else:
+                programs.append(self._ranked(search, vectors[index], now))
         programs += [self._namespaces(listing, now) for listing in listings.values()]
         results = yield from together(programs)
         found: dict[int, ItemRow | None] = results.pop(0) if gets else {}
@@ -98,10 +107,7 @@ class Reader:
         return {index: rows[op.namespace, op.key] for index, op in gets.items()}
 
     def _ranked(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[Scored]]:
-        """Search with a query: the best items first."""
-        kept = yield from self._corpus(op, vector, now)
-        if kept is not None:
-            return (yield from self._ranked_here(op, kept, vector))
+        """Search with a query among more items than the process keeps: the best items first."""
         passes = compile_filter(op.filter) if op.filter else None
         last = op.offset + op.limit
         depth = max(_LEAST_DEPTH, 2 * last)
@@ -114,26 +120,62 @@ class Reader:
                 return best[op.offset : last]
             query = query._replace(depth=8 * query.depth)
 
-    def _corpus(self, op: SearchOp, vector: bytes | None, now: float) -> Program[ItemView | None]:
-        """Return the items to rank; None if the database compares them itself."""
-        if not op.namespace_prefix:
-            return None
-        key = RootKey(self._tenant, op.namespace_prefix[0], None if vector is None else len(vector))
+    def _views(
+        self, searches: Mapping[int, SearchOp], vectors: Mapping[int, bytes | None], now: float
+    ) -> Program[dict[int, ItemView]]:
+        """Return the items that each search ranks, by its index; none for searches that the database answers itself.
+
+        Searches below one root share a corpus. If it has too many items, each namespace that is searched has a corpus.
+        """
+        views: dict[int, ItemView] = {}
+        tried = set[ItemsKey]()
+        for depth in (1, None):
+            groups: dict[ItemsKey, list[int]] = {}
+            for index, op in searches.items():
+                vector = vectors[index]
+                key = ItemsKey(self._tenant, op.namespace_prefix[:depth], None if vector is None else len(vector))
+                if index not in views and key not in tried:
+                    groups.setdefault(key, []).append(index)
+            if not groups:
+                break
+            tried |= groups.keys()
+            found = yield from together(
+                [
+                    self._view(key, [searches[index].namespace_prefix for index in group], now)
+                    for key, group in groups.items()
+                ]
+            )
+            for group, own in zip(groups.values(), found, strict=True):
+                views.update(zip(group, own, strict=False))
+        return views
+
+    def _view(self, key: ItemsKey, prefixes: Sequence[Namespace], now: float) -> Program[list[ItemView]]:
+        """Return the items at or below some namespaces, from the corpus of a wider one; nothing if it has too many items."""
         corpora = Corpora.of(self._backend)
         while True:
             kept = corpora.get(key, KeptItems)
             start = kept.cursor
-            changes = self._items.changes(self._tenant, key.root, key.width, start, now)
+            changes = self._items.changes(self._tenant, key.prefix, key.width, start, now)
             if changes is None:
-                return None
+                return []
             read = yield from self._transact(changes)
-            yield from OffLoop(len(read.texts) > MANY_ROWS)
-            view = kept.view(read, start, op.namespace_prefix, now)
-            if view is not None:
+            if read.is_too_large:
+                return []
+            if len(read.texts) > MANY_ROWS:
+                yield from OffLoop(large=True)
+            views = kept.views(read, start, prefixes, now)
+            if views is not None:
                 corpora.keep(key, kept)
-                return view
+                return views
 
-    def _ranked_here(self, op: SearchOp, view: ItemView, vector: bytes | None) -> Program[list[Scored]]:
+    def _all_passing(self, op: SearchOp, passes: Filter, now: float) -> Program[list[ItemRow] | None]:
+        """Return all items that pass a filter; None if there may be more than `_MOST_PASSING`."""
+        page, following = yield from self._transact(
+            self._items.scan(self._tenant, op.namespace_prefix, op.filter, _MOST_PASSING, None, now)
+        )
+        return None if following is not None else (yield from _passing(page, passes))
+
+    def _ranked_here(self, op: SearchOp, view: ItemView, vector: bytes | None, now: float) -> Program[list[Scored]]:
         """Rank the items of a corpus."""
         passes = compile_filter(op.filter) if op.filter else None
         last = op.offset + op.limit
@@ -149,10 +191,16 @@ class Reader:
                 for id_, hit in found.items()
                 if id_ in rows and view.is_at(hit.row, rows[id_])
             ]
-            passing = {id(row) for row in (yield from _passing([one.row for one in existing], passes))}
-            best.extend(one for one in existing if id(one.row) in passing)
+            kept = {id(row) for row in (yield from _passing([one.row for one in existing], passes))}
+            best.extend(one for one in existing if id(one.row) in kept)
             if len(best) >= last or len(hits) < depth:
                 return best[op.offset : last]
+            if not start and passes is not None:
+                # Few of the best items pass the filter. If few items pass it at all, only these are ranked.
+                passing = yield from self._all_passing(op, passes, now)
+                if passing is not None:
+                    hits = yield from Compute(view.size > MANY_ROWS, ranker.best, vector, last, view.rows_of(passing))
+                    return _scored(hits, view, passing)[op.offset :]
             start, depth = len(hits), 8 * depth
 
     def _best(self, found: Found, passes: Filter | None, count: int) -> Program[list[Scored]]:
@@ -209,6 +257,17 @@ class Reader:
         found = yield from self._transact(self._items.namespaces(self._tenant, prefix, now))
         matching = yield from Compute(len(found) > 10 * MANY_ROWS, _matching, found, op)
         return matching[op.offset : op.offset + op.limit]
+
+
+def _scored(hits: Iterable[Hit], view: ItemView, rows: Iterable[ItemRow]) -> list[Scored]:
+    """Return the items that were found, in the order of the hits."""
+    by_id = {(row.namespace, row.key): row for row in rows}
+    found = []
+    for hit in hits:
+        row = by_id.get(view.address_of(hit.row))
+        if row is not None:
+            found.append(Scored(row, hit.score, hit.similarity))
+    return found
 
 
 def results_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -88,6 +90,22 @@ async def test_indexed_fields_change_no_result(url, call):
         assert [item.key for item in await call(store.search, (), filter={"kind": "x" * 100_000})] == ["long"]
     with AgentMemStore.from_url(url, index_fields=["kind"]) as again:
         assert [item.key for item in await call(again.search, ("users",), filter={"kind": "new"})] == ["k"]
+
+
+def test_fields_that_differ_in_case_have_an_index_each(tmp_path):
+    path = tmp_path / "memory.db"
+    with AgentMemory.from_url(f"sqlite:///{path}", index_fields=["kind", "Kind"]) as memory:
+        memory.store.put(("a",), "k", {"kind": "small", "Kind": "capital"})
+        for field, value in (("kind", "small"), ("Kind", "capital")):
+            assert [item.key for item in memory.store.search(("a",), filter={field: value})] == ["k"]
+    with closing(sqlite3.connect(path)) as connection:
+        indexes = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name LIKE 'agentmem_items_by_field%'"
+        ).fetchall()
+    assert sorted(field for (sql,) in indexes for field in ('."kind"', '."Kind"') if field in sql) == [
+        '."Kind"',
+        '."kind"',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class Items:
         following = (page[-1].row.updated_at, page[-1].order) if len(page) == limit else None
         return [item.row for item in page], following
 
-    def changes(self, tenant, root, width, cursor, now):
+    def changes(self, tenant, prefix, width, cursor, now):
         return None
 
     def skips(self, condition):

@@ -76,7 +76,7 @@ async def test_vectors_of_other_tenants_are_not_lost(postgres_url, call):
         # Nothing was changed: both go on as before.
         for one in (memory, other):
             (found,) = await call(one.store.search, NS, query="a fact")
-            assert found.score == pytest.approx(1.0)
+            assert found.similarity == pytest.approx(1.0, abs=1e-5)
             await call(one.store.put, NS, "k", {"text": "a fact"}, ["text"])
         with database(postgres_url) as opened:
             opened.execute("TRUNCATE store_vectors")
@@ -132,7 +132,7 @@ async def test_more_dimensions_than_there_can_be_are_refused_before_anything_is_
         with pytest.raises(ConfigurationError, match=r"16001 dimensions.*at most 16000"):
             await call(changed.reindex)
         (found,) = await call(memory.store.search, NS, query="a fact")
-        assert found.score == pytest.approx(1.0)
+        assert found.similarity == pytest.approx(1.0, abs=1e-5)
         fresh = AgentMemory(memory.backend, embeddings=Noise(16_001), tenant="fresh")
         with pytest.raises(ConfigurationError, match="16001 dimensions"):
             await call(fresh.store.put, NS, "k", {"text": "a fact"}, ["text"])

@@ -48,6 +48,7 @@ KINDS: list[dict[str, Any]] = [
 async def test_neither_a_namespace_nor_a_filter_makes_a_search_lose_rows(postgres_url, call, monkeypatch, settings):
     """Also where only the indexes are asked: a namespace of 60 of 600 items counts as a large one here."""
     monkeypatch.setattr(items, "EXACT_ITEMS", 20)
+    monkeypatch.setattr(items, "MOST_KEPT", 20)
     store = store_at(postgres_url, **settings)
     for namespace in range(10):
         ops = [
@@ -75,6 +76,7 @@ async def test_neither_a_namespace_nor_a_filter_makes_a_search_lose_rows(postgre
 @pytest.mark.parametrize("type_", ["vector", "halfvec"])
 def test_the_best_by_vector_are_those_of_an_exact_comparison(postgres_url, monkeypatch, type_):
     monkeypatch.setattr(items, "EXACT_ITEMS", 20)
+    monkeypatch.setattr(items, "MOST_KEPT", 20)
     store = store_at(postgres_url, vector_type=type_)
     texts = [f"text {n}" for n in range(400)]
     store.batch([PutOp(("n",), text, {"text": text}) for text in texts])

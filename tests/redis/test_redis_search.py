@@ -49,8 +49,11 @@ async def test_past_what_is_read_at_once_everything_is_found_and_a_warning_says_
             whole = await call(memory.store.search, (), query="item 7", limit=2000)
         monkeypatch.setattr(redis_store, "SEARCHED_AT_ONCE", 100)
         monkeypatch.setattr(redis_store, "BYTES_AT_ONCE", 1000)
-        with pytest.warns(RuntimeWarning, match=r"took .* round trips"):
-            parts = await call(memory.store.search, (), query="item 7", limit=2000)
+        with (
+            AgentMemory.from_url(any_redis_url, embeddings=embeddings) as other,
+            pytest.warns(RuntimeWarning, match=r"took .* round trips"),
+        ):
+            parts = await call(other.store.search, (), query="item 7", limit=2000)
         with pytest.warns(RuntimeWarning):
             large = await call(memory.store.search, ("a", "large"), query="item 7", limit=2000)
         assert len(whole) == len(parts) == 1100

@@ -141,6 +141,8 @@ class ItemChanges(NamedTuple):
     """The IDs of all items, if items were deleted and the backend does not know which; otherwise None."""
     expired: Collection[Any] = ()
     """The IDs of items that have expired, if `texts` have no times of expiry."""
+    is_too_large: bool = False
+    """True if there are too many items to return: the caller uses `find`."""
 
 
 class ItemTable(Protocol):
@@ -223,19 +225,19 @@ class ItemTable(Protocol):
         """Return the items at or below a namespace that contain one of the terms or, if a vector is given, have vectors."""
 
     def changes(
-        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
+        self, tenant: str, prefix: Namespace, width: int | None, cursor: Any, now: float
     ) -> Program[ItemChanges] | None:
-        """Return the program that reads what changed in the indexed items below a root since an earlier call.
+        """Return the program that reads what changed in the indexed items at or below a namespace since an earlier call.
 
         Args:
             tenant: The tenant.
-            root: The first label of the namespaces.
+            prefix: The namespace; empty for all items.
             width: The number of bytes of a vector; None to return no vectors.
             cursor: `ItemChanges.cursor` of the call before; None in the first call.
             now: The current time.
 
         Returns:
-            The program. None: the database compares the items itself, in `find`.
+            The program. None: there are too many items, or the backend has none; the caller uses `find`.
 
         Raises:
             StorageError: A vector has another width.

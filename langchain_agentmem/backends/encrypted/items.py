@@ -278,7 +278,7 @@ class EncryptedItems:
     def changes(
         self,
         tenant: str,  # noqa: ARG002 (`find` compares decrypted items, or keyed words)
-        root: str,  # noqa: ARG002
+        prefix: Namespace,  # noqa: ARG002
         width: int | None,  # noqa: ARG002
         cursor: Any,  # noqa: ARG002
         now: float,  # noqa: ARG002

@@ -48,14 +48,14 @@ WHERE class.relname = 'agentmem_schema'
 
 _FIND_PATHS = """
 SELECT function.oid::regprocedure::text, quote_ident(current_schema()) || CASE
-    WHEN proname IN ('agentmem_put_items', 'agentmem_find')
+    WHEN proname IN ('agentmem_put_items', 'agentmem_find', 'agentmem_changed_items')
     THEN %s || coalesce((SELECT ', ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector'), '')
     ELSE '' END, proname = ANY (%s)
 FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS schema ON schema.oid = pronamespace
 WHERE schema.nspname = current_schema() AND proname ~ '^agentmem_'
   AND EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=')
 """
-# Our functions resolve names in their own schema only. Two of them need the type of pgvector, which may be in another.
+# Our functions resolve names in their own schema only. Three of them need the type of pgvector, which may be in another.
 
 _PLANNED_ONCE = [
     "agentmem_delete_items",

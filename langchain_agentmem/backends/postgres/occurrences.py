@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.postgres.history import owner_digest
+from langchain_agentmem.backends.postgres.prefixes import decoded_prefix
 from langchain_agentmem.backends.postgres.statements import qualifier
-from langchain_agentmem.backends.postgres.store import decoded_prefix
 from langchain_agentmem.backends.traces import FoundTrace, TraceForms, item_shown
 from langchain_agentmem.programs import Fetch, Program, storage_program
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from langchain_agentmem.backends.contract import Statistics, StatisticsQuery
 from langchain_agentmem.backends.contract.statistics import statistics_of
+from langchain_agentmem.backends.postgres.prefixes import below
 from langchain_agentmem.backends.postgres.statements import statements
-from langchain_agentmem.backends.postgres.store import below
 from langchain_agentmem.programs import All, Fetch, Program, storage_program
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,11 +22,17 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.postgres.conditions import indexed_condition, path_of
+from langchain_agentmem.backends.postgres.item_changes import ItemPlace, changes_in
+from langchain_agentmem.backends.postgres.prefixes import below, decoded_prefix, encoded_prefix
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError, DamagedDataError
 from langchain_agentmem.programs import Fetch, OffLoop, Program, one_statement, storage_program
 from langchain_agentmem.programs.sizes import LARGE, is_long
+from langchain_agentmem.text.words import pack_words
+
+MOST_KEPT = 20_000
+"""The number of items below a namespace up to which a process keeps their words and vectors in memory for searches."""
 
 EXACT_ITEMS = 2_000
 """The number of items below a namespace up to which a search compares all. Above it, the indexes find the best ones."""
@@ -42,10 +47,8 @@ _WORDS_OF_A_PART = 8_000
 """A `tsvector` contains up to 16,383 positions and one megabyte."""
 
 _UNEMBEDDED_AT_ONCE = 10_000
+_MANY_ITEMS = 500
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
-_TENANT = "\U0010ffff"
-"""The first character of a tenant's namespaces, except the default tenant's. It sorts after all others."""
-_ESCAPES = str.maketrans({"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"})
 _WRAPPED = "agentmem:json"
 """The key of the object that wraps a value whose JSON text Postgres would alter."""
 
@@ -70,7 +73,7 @@ class PostgresItems:
         self._indexed: Sequence[str] = ()
         self._has_vectors = False
         self._large: dict[tuple[str, Namespace], float] = {}
-        """Namespaces with more than `EXACT_ITEMS` items, each with the time after which a search counts again."""
+        """Namespaces with too many items, each with the time after which a search counts again."""
 
     def use_vectors(self, settings: VectorSettings) -> None:
         """Set the vector index, before the first vector is stored."""
@@ -172,14 +175,25 @@ class PostgresItems:
         return not condition
 
     def changes(
-        self,
-        tenant: str,  # noqa: ARG002 (Postgres compares the items itself)
-        root: str,  # noqa: ARG002
-        width: int | None,  # noqa: ARG002
-        cursor: Any,  # noqa: ARG002
-        now: float,  # noqa: ARG002
+        self, tenant: str, prefix: Namespace, width: int | None, cursor: Any, now: float
     ) -> Program[ItemChanges] | None:
-        return None
+        if cursor is None and self._large.get((tenant, prefix), 0.0) > time.monotonic():
+            return None
+        return self._changes(tenant, prefix, width, cursor, now)
+
+    @one_statement
+    def _changes(
+        self, tenant: str, prefix: Namespace, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges]:
+        known = (None, None) if cursor is None else (cursor.snapshot, cursor.read_at)
+        parameters = (*below(tenant, prefix), *known, width is not None, MOST_KEPT + 1, now)
+        rows = yield from Fetch(self._sql["changed_items"], parameters)
+        if len(rows) > _MANY_ITEMS:
+            yield from OffLoop(large=True)
+        found = changes_in(rows, width)
+        if found.is_too_large:
+            self._note_large(tenant, prefix)
+        return found
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
@@ -189,9 +203,7 @@ class PostgresItems:
         wanted = (list(query.words), vector, path_of(query.condition), now, query.depth, exact)
         rows = yield from Fetch(self._sql["find"], (*below(tenant, query.prefix), *wanted))
         if exact and rows and rows[0][6] is not None:
-            if len(self._large) >= _REMEMBERED:
-                self._large.clear()
-            self._large[namespace] = time.monotonic() + _REMEMBERED_SECONDS
+            self._note_large(*namespace)
         candidates = [Candidate((row[2], row[0], row[1]), row[3], row[4]) for row in rows]
         whole = {
             candidate.id: (*row[:2], *row[6:])
@@ -200,13 +212,19 @@ class PostgresItems:
         }
         return Found(candidates, not any(row[5] for row in rows), _Items(whole))
 
+    def _note_large(self, tenant: str, prefix: Namespace) -> None:
+        if len(self._large) >= _REMEMBERED:
+            self._large.clear()
+        self._large[tenant, prefix] = time.monotonic() + _REMEMBERED_SECONDS
+
     @one_statement
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         if not ids:
             return {}
-        rows = yield from Fetch(self._sql["get"], (*columns_of([(prefix, key) for _, prefix, key in ids]), 0.0))
+        places = {id_: (id_.prefix, id_.key) if isinstance(id_, ItemPlace) else id_[1:] for id_ in ids}
+        rows = yield from Fetch(self._sql["get"], (*columns_of(list(places.values())), 0.0))
         found = {(row[0], row[1]): item_row(row) for row in rows}
-        return {id_: found[id_[1:]] for id_ in ids if id_[1:] in found}
+        return {id_: found[place] for id_, place in places.items() if place in found}
 
     @one_statement
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
@@ -406,13 +424,14 @@ def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], 
 
 
 def text_vectors(text: str) -> list[str]:
-    """Return analysed words in the format of `tsvector`, divided into parts that Postgres can index.
+    """Return analysed words as the function `agentmem_add_texts` takes them, divided into parts that Postgres can index.
 
     Args:
         text: The words, separated by spaces. They contain no quotes.
     """
     words = text.split()
-    return [_text_vector(words[at : at + _WORDS_OF_A_PART]) for at in range(0, len(words), _WORDS_OF_A_PART)] or [""]
+    parts = [words[at : at + _WORDS_OF_A_PART] for at in range(0, len(words), _WORDS_OF_A_PART)] or [[]]
+    return [f"{_text_vector(part)}\n{pack_words(part).hex()}" for part in parts]
 
 
 def _text_vector(words: Sequence[str]) -> str:
@@ -425,36 +444,6 @@ def _text_vector(words: Sequence[str]) -> str:
 def columns_of(prefixed: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Return the prefixes and the keys of items."""
     return [prefix for prefix, _ in prefixed], [key for _, key in prefixed]
-
-
-@lru_cache(maxsize=4_000)
-def encoded_prefix(tenant: str, namespace: Namespace) -> str:
-    """Return a namespace as LangGraph's store writes it, with dots between labels. Dots within labels are escaped."""
-    labels = [_escape(label) for label in namespace]
-    return ".".join(labels if tenant == "default" else [_TENANT + _escape(tenant), *labels])
-
-
-def decoded_prefix(prefix: str) -> Namespace:
-    """Return the namespace in a prefix, without the tenant."""
-    labels = prefix.split(".")
-    if labels[0].startswith(_TENANT):
-        del labels[0]
-    return tuple(
-        label.replace("\x1a2", _TENANT).replace("\x1a1", ".").replace("\x1a0", "\x1a") if "\x1a" in label else label
-        for label in labels
-    )
-
-
-def _escape(label: str) -> str:
-    return label.translate(_ESCAPES)
-
-
-def below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
-    """Return the prefix of a namespace, and the range of the prefixes below it."""
-    own = encoded_prefix(tenant, prefix)
-    if not own:
-        return None, "", _TENANT
-    return own if prefix else None, f"{own}.", f"{own}/"
 
 
 def wrapped(value: str) -> str:

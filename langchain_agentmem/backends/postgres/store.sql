@@ -74,6 +74,11 @@ ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C
 -- (the number of items up to which all are compared).
 SELECT * FROM {schema}agentmem_find(%s, %s, %s, %b::text[], %s::real[], %s::jsonpath, %s, %s, %s)
 
+-- changed_items --
+-- Return what changed in the items below a prefix. Parameters: own, first, last, the state and the time of the last call (NULL: none),
+-- whether to return vectors, the number of items that are too many, now.
+SELECT * FROM {schema}agentmem_changed_items(%s, %s, %s, %s, %s, %s, %s, %s)
+
 -- lock_unanalyzed --
 -- Lock items whose words are to be analysed, and return them with their values. Parameter: limit.
 SELECT * FROM {schema}agentmem_lock_unanalyzed(%s)

@@ -41,11 +41,11 @@ from langchain_agentmem.backends.postgres.history import (
     read_title,
     session_digest,
 )
+from langchain_agentmem.backends.postgres.prefixes import encoded_prefix
 from langchain_agentmem.backends.postgres.statements import Floats, floats_in, statements
 from langchain_agentmem.backends.postgres.store import (
     PostgresItems,
     columns_of,
-    encoded_prefix,
     item_row,
     text_vectors,
     wrapped,

@@ -226,7 +226,27 @@ class RedisItems:
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
 
     @storage_program
-    def changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
+    def changes(
+        self, tenant: str, prefix: Namespace, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges]:
+        known: Mapping[str, Any] = cursor or {}
+        roots = yield from self._roots(tenant, prefix)
+        found = {}
+        for root in roots:
+            found[root] = yield from self._changes(tenant, root, width, known.get(root), now)
+        if len(roots) == 1 and known.keys() <= found.keys():
+            return found[roots[0]]._replace(cursor={roots[0]: found[roots[0]].cursor})
+        if known and not _are_additions(known, found):
+            return (yield from self.changes(tenant, prefix, width, None, now))
+        return ItemChanges(
+            {root: one.cursor for root, one in found.items()},
+            [text for one in found.values() for text in one.texts],
+            [id_ for one in found.values() for id_ in one.gone],
+            is_whole=not known,
+            expired=[id_ for one in found.values() for id_ in one.expired],
+        )
+
+    def _changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
         known = cursor or (b"", b"", b"")
         arguments = (optional(now), encode_namespace((root,)), optional(width), *known)
         clock, gone, kept, expired, state, *flat = yield from _invoke("changes", tenant, root, arguments)
@@ -486,6 +506,13 @@ class RedisItems:
             name: (SearchIndex.joined([index for index, _ in some]), b"".join(log for _, log in some))
             for name, some in parts.items()
         }
+
+
+def _are_additions(known: Mapping[str, Any], found: Mapping[str, ItemChanges]) -> bool:
+    """Return true if the changes of several roots name all items that are gone."""
+    return known.keys() <= found.keys() and not any(
+        one.remaining is not None or (one.is_whole and root in known) for root, one in found.items()
+    )
 
 
 def _values(query: StatisticsQuery, root: str, kind: str, beginning: str, nested: str) -> Program[tuple[int, int]]:

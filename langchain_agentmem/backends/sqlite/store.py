@@ -193,14 +193,16 @@ class SqliteItems:
             dense = similarities([(_Id(*found, *own), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
-    def changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
+    def changes(
+        self, tenant: str, prefix: Namespace, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges]:
         known, mark = cursor or (None, None)
         rows = yield from Fetch(SQL["newest_change"], (known,))
         *last, oldest, stored_mark = rows[0] if rows else (0, None, 1, None)
         newest = _Cursor(*last)
         if cursor == newest:
             return ItemChanges(newest, [], [])
-        parameters = below(tenant, (root,), now)
+        parameters = below(tenant, prefix, now)
         if cursor is None or mark != stored_mark or (mark is None and oldest != 1):
             texts = yield from Fetch(SQL["texts"], parameters)
             vectors = (yield from Fetch(SQL["vectors_of_texts"], parameters)) if width else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -92,7 +93,8 @@ def index_fields(cursor: Any, fields: Iterable[str]) -> None:
         cursor: A cursor on a connection without a transaction.
         fields: The fields, which `is_simple_field` accepts.
     """
-    names = {f"agentmem_items_by_field_{field}": field for field in fields}
+    # Names of indexes are not case-sensitive, but names of fields are.
+    names = {f"agentmem_items_by_field_{field}_{zlib.crc32(field.encode()):08x}": field for field in fields}
     existing = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()}
     for name in names.keys() - existing:
         cursor.execute(

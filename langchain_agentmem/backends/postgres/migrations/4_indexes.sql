@@ -47,7 +47,7 @@ BEGIN
     FOR function_ IN
         SELECT oid::regprocedure::text FROM pg_proc
         WHERE pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'agentmem_item_texts'::regclass)
-          AND proname IN ('agentmem_put_items', 'agentmem_find')
+          AND proname IN ('agentmem_put_items', 'agentmem_find', 'agentmem_changed_items')
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %s', function_, path_);
     END LOOP;
@@ -72,6 +72,7 @@ BEGIN
     CREATE INDEX IF NOT EXISTS agentmem_store_vectors_by_place ON store_vectors (prefix text_pattern_ops, key);
     CREATE TABLE IF NOT EXISTS vector_migrations (v integer PRIMARY KEY);
     INSERT INTO vector_migrations (v) VALUES (0), (1), (2) ON CONFLICT DO NOTHING;
+    PERFORM agentmem_watch_vectors();
 END $$
 
 -- note_paths --

@@ -18,6 +18,7 @@ BEGIN
         DELETE FROM agentmem_item_ttls AS stale USING former WHERE stale.prefix = former.prefix AND stale.key = former.key;
         DELETE FROM agentmem_unanalyzed_items AS stale USING former
         WHERE stale.prefix = former.prefix AND stale.key = former.key;
+        PERFORM agentmem_note_deletions(array_agg(prefix), array_agg(key)) FROM former HAVING count(*) > 0;
     ELSIF current_setting('agentmem.writing', true) = 'on' THEN
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
@@ -42,29 +43,42 @@ BEGIN
 END $$
 
 -- add_texts --
--- Store the words of items. Parameters: prefixes, keys; the numbers of the items that the texts belong to (from 1), the texts in
--- the format of `tsvector`. An item without a text is not searched.
+-- Store the words of items. Parameters: prefixes, keys; the numbers of the items that the texts belong to (from 1), the texts: the
+-- words in the format of `tsvector`, a newline, and the numbers of the words in hexadecimal digits. An item without a text is not searched.
 CREATE FUNCTION agentmem_add_texts(prefixes_ text[], keys_ text[], readers_ int[], texts_ text[])
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    gone_prefixes_ text[];
+    gone_keys_ text[];
 BEGIN
-    DELETE FROM agentmem_item_texts WHERE ctid = ANY (ARRAY(
-        SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
-            SELECT ctid FROM agentmem_item_texts AS stored
-            WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
-        ) AS old
-    ));
+    WITH deleted AS (
+        DELETE FROM agentmem_item_texts WHERE ctid = ANY (ARRAY(
+            SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
+                SELECT ctid FROM agentmem_item_texts AS stored
+                WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
+            ) AS old
+        )) RETURNING prefix, key
+    )
+    SELECT array_agg(gone.prefix), array_agg(gone.key) INTO gone_prefixes_, gone_keys_ FROM (
+        SELECT prefix, key FROM deleted EXCEPT SELECT prefixes_[read.reader], keys_[read.reader] FROM unnest(readers_) AS read (reader)
+    ) AS gone;
+    IF gone_prefixes_ IS NOT NULL THEN
+        PERFORM agentmem_note_deletions(gone_prefixes_, gone_keys_);
+    END IF;
     DELETE FROM agentmem_unanalyzed_items WHERE ctid = ANY (ARRAY(
         SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
             SELECT ctid FROM agentmem_unanalyzed_items AS stored
             WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
         ) AS old
     ));
-    INSERT INTO agentmem_item_texts
+    INSERT INTO agentmem_item_texts (prefix, key, part, words, numbers)
     SELECT prefixes_[added.reader], keys_[added.reader],
-        row_number() OVER (PARTITION BY added.reader ORDER BY added.place), added.text::tsvector
+        row_number() OVER (PARTITION BY added.reader ORDER BY added.place), split_part(added.text, E'\n', 1)::tsvector,
+        decode(split_part(added.text, E'\n', 2), 'hex')
     FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place)
     -- Two transactions may analyse the same item.
-    ON CONFLICT (prefix, key, part) DO UPDATE SET words = excluded.words;
+    ON CONFLICT (prefix, key, part) DO UPDATE SET
+        words = excluded.words, numbers = excluded.numbers, changed = excluded.changed;
 END $$
 
 -- lock_unanalyzed --
