@@ -93,7 +93,13 @@ class MemoryPrompt(ChatPromptTemplate):
             given = messages
         else:
             texts = [messages] if isinstance(messages, (str, BaseMessage)) else messages
-            given = ChatPromptTemplate(texts, template_format=template_format)
+            try:
+                given = ChatPromptTemplate(texts, template_format=template_format)
+            except InvalidInputError:
+                raise
+            except ValueError as error:  # of Python's formatter, which does not show the template
+                msg = f"Not a valid {template_format} template: {error}; got {shown(messages)}. Check its braces."
+                raise InvalidInputError(msg) from error
         replaced = tags.replaced(given.messages)
         given_partials: Mapping[str, Any] = kwargs.pop("partial_variables", {})
         partials = {**given.partial_variables, **given_partials, **dict.fromkeys(tags.nodes, _unfilled)}
@@ -103,6 +109,13 @@ class MemoryPrompt(ChatPromptTemplate):
             name for text in texts_in(list(tags.nodes.values())) for name in get_template_variables(text, "f-string")
         }
         self.input_variables = sorted({*self.input_variables, *inner} - set(partials) - set(self.optional_variables))
+        if (
+            "" in self.input_variables
+            and not isinstance(messages, ChatPromptTemplate)
+            and template_format == "f-string"
+        ):
+            msg = f"An input of a template needs a name; got {{}} in {shown(messages)}. Write {{name}}."
+            raise InvalidInputError(msg)
 
     @property
     def memory_variables(self) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.utils import mustache
 
-from langchain_agentmem import BudgetError, InvalidInputError
+from langchain_agentmem import AgentMemory, BudgetError, InvalidInputError
 from langchain_agentmem.prompting.templates.budgets import Ranked, limited, shortened, within
 from langchain_agentmem.prompting.templates.parsing import Section, Text, Variable, names_in, parse
 from langchain_agentmem.prompting.templates.rendering import Rendering, as_text
@@ -250,3 +250,17 @@ def test_the_template_of_a_mustache_message_is_left_alone():
     tags = Tags()
     assert tags.replaced(messages)[0].format(name="x").content == "x"
     assert not tags.nodes
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("Hi {name!", "Not a valid f-string template"),
+        ("Hi {}", "An input of a template needs a name"),
+        ("Hi {0}", "Not a valid f-string template: Invalid variable name '0'"),
+        ("Hi {{name|\udc9d}}", "half of a surrogate pair"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_refused_with_the_template(template, message):
+    with AgentMemory.from_url("sqlite:///:memory:") as memory, pytest.raises(InvalidInputError, match=message):
+        memory.prompt(template)

@@ -12,6 +12,7 @@ from langchain_core.prompts.image import ImagePromptTemplate
 from langchain_core.prompts.message import BaseMessagePromptTemplate
 from langchain_core.prompts.string import get_template_variables
 
+from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.prompting.templates.parsing import Node, Text, parse
 
@@ -77,6 +78,7 @@ class Tags:
 
     def _template(self, template: Any) -> Any:
         if isinstance(template, str):
+            check_text("A template", template)
             return "".join(self._text(node) for node in parse(template))
         if isinstance(template, dict):
             return {key: self._template(one) for key, one in template.items()}
