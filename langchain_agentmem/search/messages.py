@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -129,7 +130,7 @@ class MessageQuery:
 class MessageSearch:
     """A search in chat histories, in parts: a caller may read other data in the same round trips.
 
-    The parts are `index` and `rank`, then `rows` and `found`.
+    The parts are `ready`, `index` and `rank`, then `rows` and `found`. Close the search at the end.
 
     Args:
         backend: The backend that stores the messages.
@@ -158,6 +159,11 @@ class MessageSearch:
         """The weights of the query's words."""
         check_similarity(query.min_similarity, with_vectors=indexer is not None)
 
+    def close(self) -> None:
+        """Let other searches read the messages, if this one has begun to read them and failed."""
+        if self._load is not None:
+            self._load.end()
+
     def ready(self) -> Program[None]:
         """Check that the stored vectors belong to the embedding model. Wait if another search reads all these messages.
 
@@ -185,8 +191,7 @@ class MessageSearch:
             changes: The result of `index`.
         """
         corpus = yield from self._corpus(changes)
-        if self._load is not None:
-            self._load.end()
+        self.close()
         return (yield from self._rank(corpus))
 
     def _corpus(self, changes: Changes) -> Program[Corpus]:
@@ -294,14 +299,15 @@ def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMess
         backend: The backend that stores the messages.
         search: The search.
     """
-    yield from search.ready()
-    with reading(INDEX):
-        entries = yield from Read(backend, search.index())
-    rows: dict[Address, MessageRow] = {}
-    if (yield from search.rank(entries)):
-        with reading("One of a user's messages"):
-            rows = yield from Read(backend, search.rows())
-    return (yield from search.found(rows))
+    with closing(search):
+        yield from search.ready()
+        with reading(INDEX):
+            entries = yield from Read(backend, search.index())
+        rows: dict[Address, MessageRow] = {}
+        if (yield from search.rank(entries)):
+            with reading("One of a user's messages"):
+                rows = yield from Read(backend, search.rows())
+        return (yield from search.found(rows))
 
 
 def _bound(what: str, moment: datetime | None, default: float) -> float:

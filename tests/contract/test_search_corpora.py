@@ -276,7 +276,8 @@ async def test_first_searches_in_several_tasks_read_the_messages_once(memories, 
     assert cold_reads == ["alice"]
 
 
-def test_a_first_search_that_fails_stops_no_later_one(memories, cold_reads, monkeypatch):
+@pytest.mark.parametrize("search", ["search_history", "recall"])
+def test_a_first_search_that_fails_stops_no_later_one(memories, cold_reads, monkeypatch, search):
     memory = memories[0]
     memory.history("s", user_id="alice").add_messages([HumanMessage("I drink tea")])
 
@@ -285,8 +286,9 @@ def test_a_first_search_that_fails_stops_no_later_one(memories, cold_reads, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(messages, "with_words", fail)
-        with pytest.raises(KeyboardInterrupt):
-            memory.search_history("tea", user_id="alice")
+        with pytest.raises(KeyboardInterrupt) as kept:
+            getattr(memory, search)("tea", user_id="alice")
     monkeypatch.setattr(Load, "wait", lambda load: pytest.fail("there is nothing to wait for"))
     assert len(memory.search_history("tea", user_id="alice")) == 1
     assert cold_reads == ["alice"] * 2
+    assert kept.value is not None  # its traceback refers to the search that failed

@@ -187,3 +187,21 @@ def test_packed_messages_are_unpacked():
 def test_a_wrong_bound_is_refused(value, error):
     with pytest.raises(error, match="search_cache"):
         Corpora.of(object(), value)
+
+
+def test_the_first_searches_find_words_without_postings(monkeypatch):
+    monkeypatch.setattr(growing, "_FEW_ROWS", 0)
+    monkeypatch.setattr(growing, "_SCANS", 2 * len(WORDS))
+    source, corpus, computed = random.Random(1), growing.GrowingCorpus(), []
+    original = growing.postings
+    monkeypatch.setattr(growing, "postings", lambda *arguments: computed.append(1) or original(*arguments))
+    rows = [row(source, position) for position in range(200)]
+    changed, entries = change("s", 1, rows)
+    corpus.apply([changed], [], entries)
+    view, numbers = corpus.view(0.0), [Query.of(word).numbers[0] for word in WORDS]
+    scanned = [[part.tolist() for part in view.occurrences(number)] for number in numbers]
+    assert [[part.tolist() for part in view.occurrences(number)] for number in numbers] == scanned
+    assert computed == []
+    assert [[part.tolist() for part in view.occurrences(number)] for number in numbers] == scanned
+    assert computed == [1]
+    assert sum(len(found) for found, _ in scanned) > 200

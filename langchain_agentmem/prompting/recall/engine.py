@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
@@ -111,9 +112,9 @@ class RecallEngine:
         if not text:
             _log.debug("recall: searched nothing for user %r: the message has no text", user_id)
             return Recall(query)
-        messages = self._turns.search(text, user_id, session_id, k)
-        own = self._items(text, user_id, k, shared.names, messages)
-        items, others = yield from shared.beside(own, text, k)
+        with closing(self._turns.search(text, user_id, session_id, k)) as messages:
+            own = self._items(text, user_id, k, shared.names, messages)
+            items, others = yield from shared.beside(own, text, k)
         items = with_passages([one for one in items if is_similar(one.similarity, least)], others)
         large = is_long(item.text for item in items)
         best = (yield from Compute(large, _ranked_together, items, text, self._store.language))[:k]
