@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from langchain_core.messages import HumanMessage
-from redis.exceptions import ResponseError
+from redis.exceptions import ClusterCrossSlotError
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.redis import exchange
@@ -60,16 +60,31 @@ def test_one_script_compares_the_versions_of_all_sessions_that_changed_lately(re
     assert sent[:2] == [1, 1]
 
 
-def test_a_server_that_refuses_keys_of_several_slots_is_asked_for_each_session(memories, monkeypatch):
-    here, there = memories
+def refuse_several_slots(monkeypatch):
+    """Answer as a server does whose data is divided among processes."""
     original = Dispatcher.invoke
 
     def refuse(self, step, limit, *, writes):
         for one in getattr(step, "invocations", [step]):
             if len({str(key).partition("}")[0] for key in one.keys}) > 1:
-                raise ResponseError("CROSSSLOT Keys in request don't hash to the same slot")
+                raise ClusterCrossSlotError("Keys in request don't hash to the same slot")
         return (yield from original(self, step, limit, writes=writes))
 
     monkeypatch.setattr(Dispatcher, "invoke", refuse)
+
+
+def test_a_server_that_refuses_keys_of_several_slots_is_asked_for_each_session(memories, monkeypatch):
+    here, there = memories
+    refuse_several_slots(monkeypatch)
     expected = change(there)
     assert texts(here) == expected
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_recall_finds_changes_of_several_sessions(memories, monkeypatch, refuses):
+    here, there = memories
+    here.recall("tea", user_id="alice")
+    change(there)
+    if refuses:
+        refuse_several_slots(monkeypatch)
+    assert any("new tea" in item.text for item in here.recall("new tea", user_id="alice"))

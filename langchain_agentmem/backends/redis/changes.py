@@ -21,7 +21,7 @@ from langchain_agentmem.programs import Program
 
 _SESSIONS_AT_ONCE = 200
 
-_FEW = 3
+_FEW = 20
 """Up to this number of sessions are read without a check before: a check takes a round trip."""
 
 _SAME = ord("0")

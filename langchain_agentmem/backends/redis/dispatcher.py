@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import redis
 import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
@@ -99,23 +99,22 @@ class Dispatcher:
                 raise_script_error(invocation, answer)
         return answers if isinstance(step, InvokeAll) else answers[0]
 
-    def invoke_each(self, step: InvokeEach, limit: TimeLimit) -> Program[bytes]:
-        """Perform a step that runs a script for several keys.
-
-        Raises:
-            DamagedDataError: A script could not read stored data.
-        """
+    def invocations_of(self, step: Invoke | InvokeAll | InvokeEach) -> Sequence[Invoke]:
+        """Return the scripts that a step runs."""
+        if isinstance(step, InvokeAll):
+            return step.invocations
+        if isinstance(step, Invoke):
+            return [step]
         size = 1 if self._divides or self.route.scattered else _KEYS_AT_ONCE
         parts = [slice(start, start + size) for start in range(0, len(step.keys), size)]
-        every = InvokeAll([Invoke(step.script, step.keys[part], step.arguments[part]) for part in parts])
-        try:
-            answers = yield from self.invoke(every, limit, writes=False)
-        except ResponseError as error:
-            if size == 1 or code_of(error) != "CROSSSLOT":
-                raise
-            self._divides = True
-            return (yield from self.invoke_each(step, limit))
-        return b"".join(answers)
+        return [Invoke(step.script, step.keys[part], step.arguments[part]) for part in parts]
+
+    def divide(self, error: Exception) -> bool:
+        """Return true if an error means that a script can have keys of one slot only; from now on, they have."""
+        if self._divides or code_of(error) != "CROSSSLOT":
+            return False
+        self._divides = True
+        return True
 
     def _transaction(self, invocations: Sequence[Invoke], limit: TimeLimit, writes: bool) -> Program[list[Any]]:
         """Run scripts as one transaction. The server must know all of them before the first one runs."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import redis
+from redis.exceptions import ResponseError
 
 from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
@@ -94,17 +96,21 @@ class RedisDriver:
             return (yield from self._dispatcher.send(commands, limit, writes=writes))
         if isinstance(step, ScanKeys):
             return (yield from self._dispatcher.scan(step.cursors, limit))
-        if isinstance(step, InvokeEach):
-            return (yield from self._dispatcher.invoke_each(step, limit))
-        if not isinstance(step, All):
+        if isinstance(step, (Invoke, InvokeAll)):
             return (yield from self._dispatcher.invoke(step, limit, writes=writes))
-        every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]
+        steps: Sequence[Any] = step.steps if isinstance(step, All) else [step]
+        every = [self._dispatcher.invocations_of(one) for one in steps]
         flat = InvokeAll([invocation for invocations in every for invocation in invocations])
-        answers = iter((yield from self._dispatcher.invoke(flat, limit, writes=writes)))
-        return [
-            [next(answers) for _ in invocations] if isinstance(one, InvokeAll) else next(answers)
-            for one, invocations in zip(step.steps, every, strict=True)
+        try:
+            answers = iter((yield from self._dispatcher.invoke(flat, limit, writes=writes)))
+        except ResponseError as error:
+            if not self._dispatcher.divide(error):
+                raise
+            return (yield from self._perform(step, limit, writes))
+        results = [
+            _result(one, [next(answers) for _ in invocations]) for one, invocations in zip(steps, every, strict=True)
         ]
+        return results if isinstance(step, All) else results[0]
 
     def _translated(self, error: Exception, limit: TimeLimit, *, writes: bool) -> AgentMemError:
         if is_lost(error):
@@ -124,3 +130,10 @@ class RedisDriver:
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
         await self.servers.aclose()
+
+
+def _result(step: Invoke | InvokeAll | InvokeEach, answers: list[Any]) -> Any:
+    """Return the result of a step from the answers of its scripts."""
+    if isinstance(step, InvokeAll):
+        return answers
+    return b"".join(answers) if isinstance(step, InvokeEach) else answers[0]

@@ -44,6 +44,7 @@ RETRY_CODES = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
 
 _CODES = {
     "AskError": "ASK",
+    "ClusterCrossSlotError": "CROSSSLOT",
     "ClusterDownError": "CLUSTERDOWN",
     "MasterDownError": "MASTERDOWN",
     "MovedError": "MOVED",
