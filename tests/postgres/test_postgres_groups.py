@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -152,3 +156,72 @@ async def test_a_write_of_a_closed_memory_is_refused(memory):
     await memory.aclose()
     with pytest.raises(StorageError, match="closed"):
         await put(memory, 1)
+
+
+# Threads
+
+
+@pytest.fixture
+def sync_memory(postgres_url: str) -> Iterator[AgentMemory]:
+    with AgentMemory.from_url(f"{postgres_url}&timeout=20&pool_size=6") as memory:
+        memory.checkpointer.get_tuple(config(0))
+        yield memory
+
+
+def outcomes(writes: list[Callable[[], Any]]) -> list[Any]:
+    """Start writes in threads while `MOST_GROUPS` others run, and return what becomes of each."""
+
+    def outcome(write: Callable[[], Any]) -> Any:
+        try:
+            return write()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(writes)) as pool:
+        return list(pool.map(outcome, writes))
+
+
+@pytest.fixture
+def busy(sync_memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Groups begin when all writes of the test wait. The sizes of the groups."""
+    sizes: list[int] = []
+    together, all_wait = groups.together, threading.Event()
+    own = sync_memory.backend.driver._thread_groups
+    own._leaders.update((-at, weakref.ref(sync_memory)) for at in range(1, groups.MOST_GROUPS + 1))
+
+    def counted(programs: Any) -> Any:
+        sizes.append(len(programs))
+        return together(programs)
+
+    def release(expected: int) -> None:
+        while len(own.waiting) < expected:
+            assert not all_wait.wait(0.01)
+        own._leaders.clear()
+        own.appoint()
+
+    monkeypatch.setattr(groups, "together", counted)
+    sync_memory.release = lambda expected: threading.Thread(target=release, args=(expected,)).start()
+    return sizes
+
+
+def test_writes_of_threads_that_wait_share_a_transaction(sync_memory, busy):
+    saver = sync_memory.checkpointer
+    sync_memory.release(12)
+    found = outcomes([partial(saver.put, config(at), checkpoint(at), {}, {"log": "1"}) for at in range(12)])
+    assert not [one for one in found if isinstance(one, Exception)]
+    assert sum(busy) > 8
+    for at in range(12):
+        assert saver.get_tuple(config(at)).checkpoint["channel_values"] == checkpoint(at)["channel_values"]
+
+
+def test_a_write_of_a_thread_that_fails_leaves_the_others_of_its_group(sync_memory, busy):
+    saver, backend = sync_memory.checkpointer, sync_memory.backend
+    sync_memory.release(12)
+    writes: list[Callable[[], Any]] = [
+        partial(saver.put, config(at), checkpoint(at), {}, {"log": "1"}) for at in range(12)
+    ]
+    writes[4] = lambda: backend.write(failing(4))
+    found = outcomes(writes)
+    assert [at for at, one in enumerate(found) if isinstance(one, StorageError)] == [4]
+    assert sorted(int(info.thread_id) for info in saver.threads()) == [at for at in range(12) if at != 4]
+    assert busy

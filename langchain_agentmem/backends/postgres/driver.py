@@ -14,7 +14,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Awaitable
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -32,7 +32,7 @@ from langchain_agentmem.backends.postgres.failures import (
     may_try_again,
     translated,
 )
-from langchain_agentmem.backends.postgres.groups import Groups, no_groups
+from langchain_agentmem.backends.postgres.groups import MOST_GROUPS, Groups, no_groups
 from langchain_agentmem.backends.postgres.leases import Operation, Source
 from langchain_agentmem.backends.postgres.migrating import found_instead, migrate, settled
 from langchain_agentmem.backends.postgres.options import Settings
@@ -53,6 +53,10 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _PIPELINES = psycopg.capabilities.has_pipeline()
+
+
+def _new_loop_groups() -> Groups:
+    return Groups(eager=1)  # the writes of one tick are sent together
 
 
 class PostgresDriver:
@@ -81,6 +85,7 @@ class PostgresDriver:
         self._reached = threading.Event()
         self._source: Source | None = None
         self._loops: PerLoop[Source] = PerLoop(drop_source)
+        self._thread_groups = Groups(eager=MOST_GROUPS)
         self._groups: PerLoop[Groups] = PerLoop(no_groups)
 
     # Programs
@@ -96,22 +101,23 @@ class PostgresDriver:
         return await arun(self._operate(program, READ))
 
     def write(self, program: Program[T]) -> T:
-        """Run a storage program as one transaction."""
-        return run(self._operate(program, WRITE))
+        """Run a storage program as one transaction. Concurrent short writes share one."""
+        return run(self._write(program, lambda: self._thread_groups))
 
     async def awrite(self, program: Program[T]) -> T:
         """Same as `write`, but without blocking the event loop."""
         if self._blocking:
             return await asyncio.to_thread(self.write, program)
-        if self.given is not None or not isinstance(program, StorageProgram) or not program.shares or not _PIPELINES:
-            return await arun(self._operate(program, WRITE))
+        return await arun(self._write(program, lambda: self._groups.current(_new_loop_groups)))
+
+    def _write(self, program: Program[T], groups: Callable[[], Groups]) -> Program[T]:
+        shares = isinstance(program, StorageProgram) and program.shares
+        if not shares or self.given is not None or not _PIPELINES:
+            return (yield from self._operate(program, WRITE))
         self._check_usable()
         limit = TimeLimit(self.settings.timeout)
-
-        def perform(one: Program[Any]) -> Awaitable[Any]:
-            return arun(self._operate(one, WRITE, limit))
-
-        return cast("T", await self._groups.current(Groups).write(program, limit, perform))
+        done = yield from groups().write(program, limit, lambda one: self._operate(one, WRITE, limit))
+        return cast("T", done)
 
     @property
     def _blocking(self) -> bool:

@@ -1,20 +1,25 @@
-"""Group commit: short writes of tasks of one event loop share a transaction and a round trip.
+"""Group commit: short writes of threads, or of tasks of one event loop, share a transaction and a round trip.
 
-The first task sends the writes of the tasks that wait, in one pipeline. If one of them fails, the transaction is rolled back,
-and each task runs its own write. So a write succeeds or fails alone, and runs at most twice.
+One caller sends the writes of the callers that wait, in one pipeline. If one of them fails, the transaction is rolled back,
+and each caller runs its own write. So a write succeeds or fails alone, and runs at most twice.
+
+An exception of a signal handler may interrupt a caller anywhere. Each change of a collection is one instruction of the
+interpreter. A group whose caller is lost ends when the last reference to it is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
+import queue
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.postgres.slots import TimeLimit
-from langchain_agentmem.programs import All, Fetch, Program, one_statement
+from langchain_agentmem.programs import All, Fetch, OuterStep, Program, one_statement
 
 MOST_WRITES = 32
 """The maximum number of writes in one transaction."""
@@ -26,11 +31,11 @@ _LOCK_MILLISECONDS = 1_000
 """The time for which a group waits for a lock of another writer. A write alone waits until its time limit."""
 
 _FALLBACK_SECONDS = 0.25
-"""The time after which waiting tasks are noticed, even if an exception of a signal handler interrupted a callback."""
+"""The time after which waiting callers are noticed, even if an exception of a signal handler interrupted another caller."""
 
 _LEADS, _ALONE = object(), object()
 
-Perform = Callable[[Program[Any]], Awaitable[Any]]
+Operate = Callable[[Program[Any]], Program[Any]]
 
 
 @one_statement
@@ -54,7 +59,7 @@ def together(programs: Sequence[Program[Any]]) -> Program[list[Any]]:
 
 
 class _Leader:
-    """A task that runs a group."""
+    """A caller that runs a group."""
 
     __slots__ = ("__weakref__", "others")
 
@@ -63,13 +68,75 @@ class _Leader:
 
 
 class _Waiter:
-    """A task whose write another task may run. The result is `_LEADS`, `_ALONE`, or a tuple of the write's result."""
+    """A caller whose write another caller may run."""
 
-    __slots__ = ("future", "limit", "program")
+    __slots__ = ("bell", "future", "leader", "limit", "outcome", "program")
 
     def __init__(self, program: Program[Any], limit: TimeLimit) -> None:
         self.program, self.limit = program, limit
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.outcome: Any = None
+        """`_LEADS`, `_ALONE`, a tuple of the write's result, or an exception; None while the caller waits."""
+        self.leader: weakref.ref[_Leader] | None = None
+        """The caller that runs the write."""
+        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.future: asyncio.Future[None] | None = None
+
+    def tell(self, outcome: Any) -> None:
+        """Set the outcome and wake the caller."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self.bell.put(None)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
+class _Wait(OuterStep[Any]):
+    """Outer step: wait for the outcome of a waiter."""
+
+    __slots__ = ("groups", "waiter")
+
+    def __init__(self, groups: Groups, waiter: _Waiter) -> None:
+        self.groups, self.waiter = groups, waiter
+
+    def perform(self) -> Any:
+        groups, waiter = self.groups, self.waiter
+        try:
+            groups.waiting.append(waiter)
+            while waiter.outcome is None:
+                if groups.has_room():
+                    with contextlib.suppress(ValueError):  # another caller took it
+                        groups.waiting.remove(waiter)
+                        return _LEADS
+                try:
+                    waiter.bell.get(timeout=_FALLBACK_SECONDS)
+                except queue.Empty:
+                    groups.check(waiter)
+        except BaseException:
+            self._leave()
+            raise
+        return waiter.outcome
+
+    async def aperform(self) -> Any:
+        groups, waiter = self.groups, self.waiter
+        loop = asyncio.get_running_loop()
+        try:
+            waiter.future = loop.create_future()
+            groups.waiting.append(waiter)
+            groups.add_task(waiter, loop)
+            await waiter.future
+        except BaseException:
+            self._leave()
+            raise
+        finally:
+            groups.tasks.discard(waiter)
+        return waiter.outcome
+
+    def _leave(self) -> None:
+        """Leave the line: the caller was interrupted."""
+        if self.waiter.outcome is _LEADS:
+            self.groups.appoint()
+        self.waiter.tell(_ALONE)
 
 
 def no_groups(loop: asyncio.AbstractEventLoop, groups: Groups) -> None:
@@ -77,88 +144,119 @@ def no_groups(loop: asyncio.AbstractEventLoop, groups: Groups) -> None:
 
 
 class Groups:
-    """The short writes of the tasks of one event loop."""
+    """The short writes of threads, or of the tasks of one event loop.
 
-    def __init__(self) -> None:
-        self._waiting: deque[_Waiter] = deque()
-        self._leaders: weakref.WeakSet[_Leader] = weakref.WeakSet()
-        """The tasks that run a group. A task that is lost does not count."""
+    Args:
+        eager: The number of groups that run before callers wait for each other.
+    """
 
-    async def write(self, program: Program[Any], limit: TimeLimit, perform: Perform) -> Any:
+    def __init__(self, eager: int) -> None:
+        self._eager = eager
+        self.waiting: deque[_Waiter] = deque()
+        self._leaders: dict[int, weakref.ref[_Leader]] = {}
+        """The callers that run a group. A caller that is lost does not count."""
+        self.tasks: set[_Waiter] = set()
+        """The tasks that wait."""
+
+    def write(self, program: Program[Any], limit: TimeLimit, operate: Operate) -> Program[Any]:
         """Run a storage program as a part of one transaction.
 
         Args:
             program: The program, of one statement.
-            limit: The time limit of the task.
-            perform: Runs a storage program as one transaction, within this limit.
+            limit: The time limit of the caller.
+            operate: Returns a program that runs a storage program as one transaction, within this limit.
         """
-        if self._leaders:
-            found = await self._wait(_Waiter(program, limit))
+        if self._count() >= self._eager:
+            found = yield from _Wait(self, _Waiter(program, limit))
             if found is _ALONE:
-                return await perform(program)
+                return (yield from operate(program))
+            if isinstance(found, Exception):
+                raise found
             if found is not _LEADS:
                 return found[0]
         leader = _Leader()
         try:
-            self._leaders.add(leader)
-            return await self._lead(leader, program, limit, perform)
+            self._leaders[id(leader)] = weakref.ref(leader)
+            return (yield from self._lead(leader, program, limit, operate))
         finally:
             try:
                 self._end(leader)
             finally:  # an exception may interrupt the first call
                 self._end(leader)
 
-    async def _wait(self, waiter: _Waiter) -> Any:
-        loop = asyncio.get_running_loop()
-        self._waiting.append(waiter)
-        if len(self._waiting) == 1:
-            loop.call_soon(self._appoint)
-            loop.call_later(_FALLBACK_SECONDS, self._appoint)
-        future = waiter.future
-        try:
-            return await future
-        except BaseException:
-            if not future.cancel() and not future.cancelled() and not future.exception() and future.result() is _LEADS:
-                self._appoint()
-            raise
+    def has_room(self) -> bool:
+        """Return true if another group may run."""
+        return self._count() < MOST_GROUPS
 
-    def _appoint(self) -> None:
-        """Let the task that has waited longest run a group."""
-        while self._waiting and len(self._leaders) < MOST_GROUPS:
-            waiter = self._waiting.popleft()
-            if not waiter.future.done():
-                waiter.future.set_result(_LEADS)
+    def _count(self) -> int:
+        for key, leader in list(self._leaders.items()):
+            if leader() is None:
+                self._leaders.pop(key, None)
+        return len(self._leaders)
+
+    def add_task(self, waiter: _Waiter, loop: asyncio.AbstractEventLoop) -> None:
+        """Add a task that waits. The tasks of one tick of the loop share a group."""
+        if len(self.waiting) == 1:
+            loop.call_soon(self.appoint)
+        if not self.tasks:
+            loop.call_later(_FALLBACK_SECONDS, self._check_tasks, loop)
+        self.tasks.add(waiter)
+
+    def _check_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.appoint()
+        for waiter in list(self.tasks):
+            self.check(waiter)
+        if self.tasks:
+            loop.call_later(_FALLBACK_SECONDS, self._check_tasks, loop)
+
+    def check(self, waiter: _Waiter) -> None:
+        """Let a caller run its own write if the caller that took it was lost."""
+        taken = waiter not in self.waiting
+        if taken and (waiter.leader is None or waiter.leader() is None):
+            waiter.tell(_ALONE)
+
+    def appoint(self) -> None:
+        """Let the caller that has waited longest run a group."""
+        while self.has_room():
+            try:
+                waiter = self.waiting.popleft()
+            except IndexError:
+                return
+            if waiter.outcome is None:
+                waiter.tell(_LEADS)
                 return
 
-    async def _lead(self, leader: _Leader, program: Program[Any], limit: TimeLimit, perform: Perform) -> Any:
-        """Run a program together with those of tasks that wait."""
+    def _lead(self, leader: _Leader, program: Program[Any], limit: TimeLimit, operate: Operate) -> Program[Any]:
+        """Run a program together with those of callers that wait."""
         others = leader.others
-        while self._waiting and len(others) < MOST_WRITES - 1:
-            if not self._waiting[0].future.done():
-                others.append(self._waiting[0])  # first: an exception may interrupt this method
-            self._waiting.popleft()
+        while len(others) < MOST_WRITES - 1:
+            try:
+                waiter = self.waiting.popleft()
+            except IndexError:
+                break
+            if waiter.outcome is None:
+                waiter.leader = weakref.ref(leader)
+                others.append(waiter)
         if not others:
-            return await perform(program)
+            return (yield from operate(program))
         try:
-            results = await perform(together([program, *(one.program for one in others)]))
+            results = yield from operate(together([program, *(one.program for one in others)]))
         except Exception as error:
             if limit.left <= 0:
                 for one in others:
-                    if not one.future.done() and one.limit.left <= limit.reserve:
-                        one.future.set_exception(copy.copy(error))
+                    if one.limit.left <= limit.reserve:
+                        one.tell(copy.copy(error))
                 raise
         else:
             for one, result in zip(others, results[1:], strict=True):
-                if not one.future.done():
-                    one.future.set_result((result,))
+                one.tell((result,))
             return results[0]
         self._end(leader)
-        return await perform(program)
+        return (yield from operate(program))
 
     def _end(self, leader: _Leader) -> None:
-        """End a group. A second call has no effect. Tasks without a result run their own writes."""
+        """End a group. A second call has no effect. Callers without a result run their own writes."""
         for one in leader.others:
-            if not one.future.done():
-                one.future.set_result(_ALONE)
-        self._leaders.discard(leader)
-        self._appoint()
+            one.tell(_ALONE)
+        self._leaders.pop(id(leader), None)
+        self.appoint()
