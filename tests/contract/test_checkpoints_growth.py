@@ -203,6 +203,20 @@ async def test_statements_and_transactions_do_not_grow_with_the_thread(url, call
     assert all(statements <= 8 for transactions in seen[80].values() for _, statements in transactions)
 
 
+async def test_a_run_that_stores_its_state_at_its_end_writes_once(url, call, monkeypatch):
+    questions, answers = texts(3), texts(4)
+    with AgentMemory.from_url(url) as memory:
+        graph = one_node(MessagesState, memory.checkpointer, lambda _: {"messages": [AIMessage(next(answers))]})
+        await call(graph.invoke, {"messages": [HumanMessage(next(questions))]}, CONFIG, durability="exit")
+        counts = Costs(memory, monkeypatch)
+        for _ in range(3):
+            counts.reset()
+            await call(graph.invoke, {"messages": [HumanMessage(next(questions))]}, CONFIG, durability="exit")
+            assert counts.transactions == ["read", "write"]
+        state = await call(graph.get_state, CONFIG)
+        assert len(state.values["messages"]) == 8
+
+
 async def test_reading_goes_on_in_one_transaction_with_a_cold_cache(lasting_url, call, monkeypatch):
     source = texts(8)
     with AgentMemory.from_url(lasting_url) as memory:
