@@ -57,6 +57,21 @@ async def test_all_variables_in_one_round_trip(memory, call, invoke, monkeypatch
     assert (summary, project, missing) == ("", "shed {{user_name}}", "none")
 
 
+async def test_session_context_reads_no_other_variables_of_the_user(memory, call, invoke, monkeypatch):
+    await fill(memory, call)
+    await call(memory.variables.set, "other", "not read", user_id="alice@example.com")
+    original, read = memory.backend.variables.read, []
+
+    def reading(*arguments, **options):
+        rows = yield from original(*arguments, **options)
+        read.extend(row.name for row in rows)
+        return rows
+
+    monkeypatch.setattr(memory.backend.variables, "read", reading)
+    assert await text_of(invoke, memory.prompt("{{project}} {{session_context}}")) == "shed {{user_name}} - place: Oslo"
+    assert sorted(read) == ["place", "project"]
+
+
 async def test_only_what_the_template_names_is_read(memory, call, invoke, monkeypatch):
     await fill(memory, call)
     for name in ("a", "b", "c"):
