@@ -271,6 +271,26 @@ def test_memory_does_not_grow_with_the_number_of_messages(tmp_path):
     assert large < 1.3 * small + 1_000_000
 
 
+def test_the_batches_of_a_copy_are_bounded_in_size(tmp_path):
+    def peak(number: int) -> int:
+        with (
+            opened("sqlite-memory", tmp_path, embeddings=None) as memory,
+            opened("sqlite-memory", tmp_path, embeddings=None) as other,
+        ):
+            history = memory.history("long")
+            for at in range(number):
+                history.add_user_message(f"{at} {'x' * 40_000}")
+            tracemalloc.start()
+            memory.copy_to(other)
+            _, highest = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert other.history("long").count() == number
+            return highest
+
+    peak(5)
+    assert peak(450) < 2 * peak(100)
+
+
 @pytest.mark.parametrize("backend", ["postgres", "redis"])
 def test_the_statements_of_an_import_do_not_grow_with_its_sessions_and_threads(backend, tmp_path, monkeypatch):
     counts = []

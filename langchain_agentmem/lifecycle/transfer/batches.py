@@ -15,8 +15,8 @@ T = TypeVar("T")
 LINES = 500
 """The maximum number of lines in a batch."""
 
-_BYTES = 2_000_000
-"""About the maximum size of a batch."""
+BYTES = 2_000_000
+"""The maximum size of a batch, apart from its last line."""
 
 _LOG, _THREADS = "log", "threads"
 ROWS_OF_THREAD = ("element", "value", "checkpoint", "write")
@@ -36,7 +36,7 @@ def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
     heads: set[Any] = set()
     for one in lines:
         own, head = _group_of(one.line), _head_of(one.line)
-        if batch and (own != group or len(batch) == LINES or total > _BYTES or head in heads):
+        if batch and (own != group or len(batch) == LINES or total > BYTES or head in heads):
             yield batch
             batch, total = [], 0
             heads.clear()
@@ -46,6 +46,15 @@ def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
         total, group = total + one.size, own
     if batch:
         yield batch
+
+
+def size_of(value: Any) -> int:
+    """Return about the number of bytes of a line that was not read from a file, or of a part of one."""
+    if isinstance(value, str):
+        return len(value) + 10
+    if isinstance(value, dict):
+        return 10 * len(value) + sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, list) else 10
 
 
 def _group_of(line: Line) -> Any:

@@ -11,7 +11,7 @@ from langchain_agentmem.arguments.ids import check_optional_id
 from langchain_agentmem.arguments.omitted import Omitted, check_id_or_omitted
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.lifecycle.progress import Report, reporting
-from langchain_agentmem.lifecycle.transfer.batches import LINES, batches
+from langchain_agentmem.lifecycle.transfer.batches import BYTES, LINES, batches, size_of
 from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
 from langchain_agentmem.lifecycle.transfer.files import LineReader, LineWriter, NumberedLine
 from langchain_agentmem.lifecycle.transfer.importing import Importer
@@ -105,8 +105,8 @@ def copy(
         pending: list[NumberedLine] = []
 
         def sink(lines: list[Line]) -> Program[None]:
-            pending.extend(NumberedLine(0, line) for line in lines)
-            if len(pending) >= 2 * LINES:
+            pending.extend(NumberedLine(0, line, size_of(line)) for line in lines)
+            if len(pending) > LINES or sum(one.size for one in pending) > BYTES:
                 *complete, rest = batches(pending)
                 for batch in complete:
                     yield from importer.take(batch)
