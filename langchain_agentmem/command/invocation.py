@@ -178,7 +178,8 @@ class Invocation:
         path = sqlite_path(settings.url)
         if not creates and path is not None and path != ":memory:" and not Path(path).exists():
             where = "" if url or self.url else f" in {Path.cwd()}" if not Path(path).is_absolute() else ""
-            msg = f"There is no database {path}{where}. Pass --url, or set AGENTMEM_URL."
+            advice = "Check the URL." if url else "Pass --url, or set AGENTMEM_URL."
+            msg = f"There is no database {path}{where}. {advice}"
             raise OperationFailedError(msg)
         options: Any = {"cleanup": None}
         if self.tenant is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -259,6 +261,24 @@ async def test_a_stream_is_taken_line_by_line(url, call, exported, tmp_path):
         file = io.BytesIO()
         await call(memory.export, file)
         assert file.getvalue() == exported.read_bytes()
+
+
+def test_the_path_of_a_pipe_is_read_once(exported, sqlite_memory, tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=[exported.read_bytes()])
+    writer.start()
+    sqlite_memory.import_from(path)
+    writer.join()
+    file = io.BytesIO()
+    sqlite_memory.export(file)
+    assert file.getvalue().count(b'"kind":"message"') == exported.read_bytes().count(b'"kind":"message"')
+
+
+def test_an_empty_file_is_named_so(sqlite_memory, tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(InvalidInputError, match=r"'.*empty\.jsonl' cannot be imported: .* It is empty"):
+        sqlite_memory.import_from(tmp_path / "empty.jsonl")
 
 
 async def test_a_damaged_stream_names_the_last_line_that_was_taken(url, call, exported):

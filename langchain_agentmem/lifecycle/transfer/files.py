@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 4_000
 
 _HINTS = {
     b"\x1f\x8b": "It is compressed with gzip: decompress it with gunzip.",
-    b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to; for other data, pass format=.",
+    b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to or agentmem copy; for other data, pass format=.",
 }
 """Advice for files that users take for an export, by their first bytes."""
 
@@ -160,7 +160,7 @@ class LineReader:
             raise InvalidTypeError(msg)
         self._file: IO[Any] = _checked_path("source", source).open("rb") if self._owned else source
         self.name = str(source) if self._owned else str(getattr(source, "name", "")) or "file"
-        self.is_seekable = self._owned or bool(getattr(source, "seekable", bool)())
+        self.is_seekable = bool(getattr(self._file, "seekable", bool)())  # the path of a pipe is not
         self._start = self._file.tell() if self.is_seekable else 0
         self.content = EXPORT
         self._beginning = b""
@@ -173,12 +173,6 @@ class LineReader:
     def rewind(self) -> None:
         """Go back to the first line."""
         self._file.seek(self._start)
-
-    def is_own(self) -> bool:
-        """Return true if the file begins with our header, whatever its version. The file must be seekable."""
-        first = self._first()
-        self.rewind()
-        return first is not None
 
     def lines(self) -> Iterator[NumberedLine]:
         """Yield the lines, without headers and the end.
@@ -232,6 +226,8 @@ class LineReader:
 
     def _hint(self) -> str:
         """Return what to do with a file that is no export, by its first bytes."""
+        if not self._beginning:
+            return "It is empty."
         for beginning, hint in _HINTS.items():
             if self._beginning.startswith(beginning):
                 return hint
