@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 4_000
 
 _HINTS = {
     b"\x1f\x8b": "It is compressed with gzip: decompress it with gunzip.",
-    b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to or agentmem copy; for other data, pass format=.",
+    b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to or agentmem copy; for others, pass format=.",
 }
 """Advice for files that users take for an export, by their first bytes."""
 
