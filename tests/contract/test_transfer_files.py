@@ -225,6 +225,21 @@ def test_a_newer_version_is_refused(exported, sqlite_memory):
         sqlite_memory.import_from(exported, table="x")
 
 
+def test_a_file_that_is_closed_or_open_for_the_other_direction_is_refused(sqlite_memory, tmp_path):
+    path = tmp_path / "file.jsonl"
+    path.touch()
+    for mode in ("rb", "r"):
+        with path.open(mode) as file, pytest.raises(InvalidTypeError, match="a file that is open for writing"):
+            sqlite_memory.export(file)
+    for mode in ("ab", "a"):
+        with path.open(mode) as file, pytest.raises(InvalidTypeError, match="a file that is open for reading"):
+            sqlite_memory.import_from(file)
+    with pytest.raises(InvalidTypeError, match="a file that is open for reading"):
+        sqlite_memory.import_from(file)
+    with pytest.raises(InvalidTypeError, match="a file that is open for writing"):
+        sqlite_memory.export(file)
+
+
 def test_an_interrupted_export_leaves_the_former_file(sqlite_memory, tmp_path):
     fill(sqlite_memory)
     path = tmp_path / "export.jsonl"

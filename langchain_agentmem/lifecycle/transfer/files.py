@@ -112,7 +112,7 @@ class LineWriter:
                 raise InvalidInputError(msg)
             whole = WholeFile(path)
             return cls(whole.file, str(path), whole)
-        if not hasattr(target, "write"):
+        if not _is_open(target, "write", "writable"):
             msg = f"path_or_file must be a path or a file that is open for writing, got {shown(target)}."
             raise InvalidTypeError(msg)
         encoding = getattr(target, "encoding", None)
@@ -152,7 +152,7 @@ class LineReader:
 
     def __init__(self, source: Any) -> None:
         self._owned = isinstance(source, (str, os.PathLike))
-        if not self._owned and not hasattr(source, "readline"):
+        if not self._owned and not _is_open(source, "readline", "readable"):
             msg = (
                 f"source must be a path or a file that is open for reading, got {shown(source)}. For data of another "
                 f"package, name its format."
@@ -270,6 +270,11 @@ def _encoded(line: Line) -> bytes:
         return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(line, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _is_open(file: Any, method: str, check: str) -> bool:
+    """Return true if an object is a file that is open and has a method. `check` is the method that says if it can be used."""
+    return hasattr(file, method) and not getattr(file, "closed", False) and bool(getattr(file, check, lambda: True)())
 
 
 def _checked_path(what: str, path: Any) -> Path:
