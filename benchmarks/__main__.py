@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(f"{conditions['minutes']} minutes; results in {RESULTS}")
     if args.write:
         console.print(f"wrote {report.write(conditions, found)}")
+        report.list_page(RESULTS.parents[1])
 
 
 def measured(names: list[str], backends: list[str], size: str, console: Console) -> Iterator[tuple[str, Findings]]:

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import sqlite3
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -149,6 +151,20 @@ def write(given: Mapping[str, Any], found: Mapping[str, Findings], docs: Path = 
     page = docs / "performance.md"
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page
+
+
+def list_page(root: Path) -> None:
+    """Add the page to the navigation of the site and to `llms.txt`, unless they have it.
+
+    Args:
+        root: The folder of the repository.
+    """
+    site = root / "zensical.toml"
+    text = site.read_text(encoding="utf-8")
+    if '"performance.md"' not in text:
+        before, after, rest = text.partition('{ "How it compares" = "comparison.md" },\n')
+        site.write_text(f'{before}{after}        {{ "Performance" = "performance.md" }},\n{rest}', encoding="utf-8")
+    subprocess.run([sys.executable, str(root / "docs" / "website.py"), "llms"], check=True, cwd=root)
 
 
 def _head(given: Mapping[str, Any]) -> str:

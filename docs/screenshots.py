@@ -1,4 +1,8 @@
-"""Write the pictures of docs/page.md: `python docs/screenshots.py`. It needs Chromium and the extra `dev`."""
+"""Write the pictures of docs/page.md, and of this site for CONTRIBUTING.md. It needs Chromium and the extra `dev`.
+
+    python docs/screenshots.py        # the page that shows a memory
+    python docs/screenshots.py site   # this site, after `python docs/website.py build`
+"""
 
 from __future__ import annotations
 
@@ -31,9 +35,40 @@ VIEWS = {
 """The pictures: the view, its parameters, and the colour scheme. The last one deletes the data."""
 
 
+SITE = {
+    "home": ("", 1280, "light"),
+    "how-to": ("agents/", 1280, "dark"),
+    "reference": ("reference/memory/", 1280, "light"),
+    "phone": ("tutorial/", 390, "light"),
+}
+"""The pictures of the site: the page, the width of the window, and the colour scheme."""
+
+
 def main() -> None:
-    """Write a picture of each view."""
+    """Write the pictures that the command line names."""
     IMAGES.mkdir(exist_ok=True)
+    if sys.argv[1:] == ["site"]:
+        picture_site()
+    else:
+        picture_views()
+
+
+def picture_site() -> None:
+    """Write a picture of some pages of the site."""
+    from starlette.staticfiles import StaticFiles
+
+    folder = ROOT / "build" / "site"
+    with served(StaticFiles(directory=folder, html=True)) as url, chromium(os.environ.get(CHROMIUM)) as browser:
+        for name, (address, width, scheme) in SITE.items():
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            page.goto(f"{url}/{address}")
+            page.get_by_role("heading", level=1).first.wait_for()
+            page.screenshot(path=IMAGES / f"site-{name}.png")
+            page.close()
+
+
+def picture_views() -> None:
+    """Write a picture of each view."""
     with AgentMemory.from_url("sqlite:///:memory:") as memory:
         fill_maya(memory)
         with served(create_app(memory)) as url, chromium(os.environ.get(CHROMIUM)) as browser:

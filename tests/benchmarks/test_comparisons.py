@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,15 @@ def test_the_page_has_each_figure_and_point(tmp_path):
     assert "| get an item, ms | Redis | 1.43 | 143 |" in page
     assert "Other work ran on the machine" in page
     assert (tmp_path / "images" / "performance-curves.png").stat().st_size > 1_000
+
+
+def test_the_page_is_listed_once(tmp_path, monkeypatch):
+    called: list[list[str]] = []
+    monkeypatch.setattr(report.subprocess, "run", lambda command, **_: called.append(command))
+    (tmp_path / "zensical.toml").write_text((ROOT / "zensical.toml").read_text())
+    for _ in range(2):
+        report.list_page(tmp_path)
+    listed = (tmp_path / "zensical.toml").read_text()
+    assert listed.count('{ "Performance" = "performance.md" },') == 1
+    tomllib.loads(listed)
+    assert called[0][-1] == "llms"
