@@ -1,7 +1,7 @@
 """Write the pictures of docs/page.md, and of this site for CONTRIBUTING.md. It needs Chromium and the extra `dev`.
 
-    python docs/screenshots.py        # the page that shows a memory
-    python docs/screenshots.py site   # this site, after `python docs/website.py build`
+python docs/screenshots.py        # the page that shows a memory
+python docs/screenshots.py site   # this site, after `python docs/website.py build`
 """
 
 from __future__ import annotations
