@@ -2,22 +2,25 @@ Items are found by namespace and key whatever Postgres has counted. If it analyz
 expects no rows. It then finds an item by an index on namespaces alone, and reads every item of the namespace.
 
 -- drop_prefixes --
+-- Remove the indexes on namespaces alone.
 DROP INDEX store_prefix_idx, agentmem_item_texts_by_prefix
 
 -- item_places --
--- LangGraph's index, with the keys.
+-- Create the index that replaces LangGraph's. It has LangGraph's name, so that LangGraph's store does not create its own again.
 CREATE INDEX store_prefix_idx ON store (prefix text_pattern_ops, key)
 
 -- text_places --
+-- Find the words of an item.
 CREATE INDEX agentmem_item_texts_by_place ON agentmem_item_texts (prefix text_pattern_ops, key)
 
 -- has_vectors --
--- Whether vectors can be stored, and found by namespace.
+-- Return whether vectors can be stored, and found by namespace.
 CREATE OR REPLACE FUNCTION agentmem_has_vectors() RETURNS boolean LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT to_regclass('store_vectors') IS NOT NULL AND to_regclass('agentmem_store_vectors_by_place') IS NOT NULL
 $$
 
 -- vector_places --
+-- Find the vectors of an item, if the table of vectors exists.
 DO $$ BEGIN
     IF to_regclass('agentmem_store_vectors_by_prefix') IS NOT NULL THEN
         DROP INDEX agentmem_store_vectors_by_prefix;
@@ -26,7 +29,7 @@ DO $$ BEGIN
 END $$
 
 -- make_vectors --
--- Make the table of vectors as LangGraph's own store makes it, by whoever stores the first one. No index for the kind 'flat'.
+-- Create the table of vectors as LangGraph's own store creates it, when the first vector is stored. The kind 'flat' has no index.
 CREATE OR REPLACE FUNCTION agentmem_make_vectors(dimensions_ int, type_ text, kind_ text, parameters_ text)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE

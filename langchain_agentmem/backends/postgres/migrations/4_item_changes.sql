@@ -6,9 +6,11 @@ Searches keep the words and vectors of items in memory, and read only what chang
 ALTER TABLE agentmem_item_texts ADD COLUMN numbers bytea, ADD COLUMN changed xid8
 
 -- changed_default --
+-- Note the transaction that adds words.
 ALTER TABLE agentmem_item_texts ALTER COLUMN changed SET DEFAULT pg_current_xact_id()
 
 -- changed_texts --
+-- Find the changed words.
 CREATE INDEX agentmem_changed_item_texts ON agentmem_item_texts (changed)
 
 -- item_deletions --
@@ -20,9 +22,11 @@ CREATE TABLE agentmem_item_deletions (
 )
 
 -- changed_deletions --
+-- Find the new notes of deletions.
 CREATE INDEX agentmem_changed_item_deletions ON agentmem_item_deletions (changed)
 
 -- old_deletions --
+-- Find the notes that can be deleted.
 CREATE INDEX agentmem_old_item_deletions ON agentmem_item_deletions (at)
 
 -- note_deletions --
@@ -74,6 +78,7 @@ BEGIN
 END $$
 
 -- watch_existing_vectors --
+-- Create the triggers on an existing table.
 SELECT agentmem_watch_vectors()
 
 -- changed_items --
