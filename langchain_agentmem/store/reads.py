@@ -129,7 +129,7 @@ class Reader:
         """
         views: dict[int, ItemView] = {}
         tried = set[ItemsKey]()
-        for depth in (1, None):
+        for depth in (1, None) if self._items.reads_changes else (None,):
             groups: dict[ItemsKey, list[int]] = {}
             for index, op in searches.items():
                 vector = vectors[index]
@@ -165,7 +165,8 @@ class Reader:
                 yield from OffLoop(large=True)
             views = kept.views(read, start, prefixes, now)
             if views is not None:
-                corpora.keep(key, kept)
+                if read.cursor is not None:
+                    corpora.keep(key, kept)
                 return views
 
     def _all_passing(self, op: SearchOp, passes: Filter, now: float) -> Program[list[ItemRow] | None]:

@@ -99,6 +99,30 @@ async def test_a_search_under_a_key_finds_what_one_without_it_finds(url, tmp_pat
     assert set(found[0][0]) == set(found[1][0]) == set(found[2][0])
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_items_under_a_key_score_as_items_without_one(url, tmp_path, call, embedded):
+    embeddings = Vectors() if embedded else None
+    found = []
+    for number, key in enumerate([None, MASTER]):
+        (tmp_path / str(number)).mkdir()
+        place = new_url(
+            url.partition(":")[0].replace("sqlite", "sqlite-file").replace("postgresql", "postgres"),
+            tmp_path / str(number),
+        )
+        with AgentMemory.from_url(place, key=key, embeddings=embeddings) as memory:
+            for at, text in enumerate([*TEXTS, *(f"Note {n} on pasta" for n in range(20))]):
+                await call(memory.store.put, ("notes", str(at % 2)), str(at), {"text": text})
+            both = [
+                await call(memory.store.search, prefix, query="pizza in Rome", limit=30) for prefix in [("notes",), ()]
+            ]
+            found.append([{item.key: (item.score, item.similarity) for item in some} for some in both])
+    assert len(found[0][0]) >= 2
+    for plain, sealed in zip(*found, strict=True):
+        assert plain.keys() == sealed.keys()
+        for key, (score, similarity) in plain.items():
+            assert sealed[key] == (pytest.approx(score, abs=1e-4), similarity and pytest.approx(similarity, abs=1e-4))
+
+
 async def test_a_search_ranks_a_bounded_number_of_items(sqlite_url, call, monkeypatch, caplog):
     monkeypatch.setattr(items, "MAX_RANKED", 3)
     monkeypatch.setattr(items, "_PAGE", 2)

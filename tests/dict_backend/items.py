@@ -29,6 +29,8 @@ class StoredItem:
 
 
 class Items:
+    reads_changes = True
+
     def __init__(self) -> None:
         self._items: dict[tuple[str, tuple[str, ...], str], StoredItem] = {}
         self._numbers = 0

@@ -148,6 +148,9 @@ class ItemChanges(NamedTuple):
 class ItemTable(Protocol):
     """The items of the store."""
 
+    reads_changes: bool
+    """False if each call of `changes` reads all items. The caller then names the namespace that it searches, no wider one."""
+
     def get(
         self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float, *, paths: bool = False
     ) -> Program[list[ItemRow | None]]:

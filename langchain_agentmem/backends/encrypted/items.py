@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, cast
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     Backend,
-    Candidate,
     EmbeddedItem,
     Found,
     HeadChangedError,
@@ -30,6 +29,7 @@ from langchain_agentmem.backends.contract import (
     ItemPut,
     ItemRow,
     ItemState,
+    ItemText,
     Namespace,
     Query,
     Swap,
@@ -39,8 +39,6 @@ from langchain_agentmem.backends.encrypted.item_heads import MAX_LISTED, NEVER, 
 from langchain_agentmem.backends.encrypted.item_rows import Content, ItemKey, ItemSeal, packed_words
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.programs import OffLoop, Program, StorageProgram, one_statement, storage_program
-from langchain_agentmem.text.vectors import similarities_to
-from langchain_agentmem.text.words import scores
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +75,8 @@ class EncryptedItems:
         inner: The backend that stores the encrypted rows.
         ring: The keys. They say whether the database searches.
     """
+
+    reads_changes = False
 
     def __init__(self, inner: Backend, ring: KeyRing) -> None:
         self._table = inner.items
@@ -277,47 +277,47 @@ class EncryptedItems:
 
     def changes(
         self,
-        tenant: str,  # noqa: ARG002 (`find` compares decrypted items, or keyed words)
-        prefix: Namespace,  # noqa: ARG002
-        width: int | None,  # noqa: ARG002
-        cursor: Any,  # noqa: ARG002
-        now: float,  # noqa: ARG002
+        tenant: str,
+        prefix: Namespace,
+        width: int | None,
+        cursor: Any,  # noqa: ARG002 (nothing is kept: each search decrypts the items, and checks them)
+        now: float,
     ) -> Program[ItemChanges] | None:
-        return None
+        if self._ring.is_loaded and self._searchable:
+            return None
+        return self._decrypted(tenant, prefix, width, now)
+
+    @storage_program
+    def _decrypted(self, tenant: str, prefix: Namespace, width: int | None, now: float) -> Program[ItemChanges]:
+        """Decrypt the items at or below a namespace. The keys are loaded when a program runs."""
+        if self._searchable:
+            return ItemChanges(None, [], [], is_too_large=True)
+        contents = yield from self._contents(tenant, prefix, now)
+        if len(contents) > _MANY_ITEMS:
+            yield from OffLoop(large=True)
+        texts = [
+            ItemText(
+                _Id(row.updated_at, tenant, row.namespace, row.key),
+                row.namespace,
+                row.key,
+                row.updated_at,
+                None,
+                content.words,
+                [vector for vector in content.vectors if len(vector) == width],
+            )
+            for row, content in contents
+            if content.words is not None
+        ]
+        return ItemChanges(None, texts, [], is_whole=True)
 
     @storage_program
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        if not self._searchable:
-            return (yield from self._ranked(tenant, query, now))
         sealed = query._replace(
             prefix=self.seal.namespace(query.prefix), words=list(map(self.seal.word, query.words)), condition=None
         )
         found = yield from self._table.find(tenant, sealed, now)
         # `rows` reads the best of them again, and checks them.
         return found._replace(candidates=[one._replace(id=(one.id, tenant)) for one in found.candidates], rows={})
-
-    def _ranked(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        """Decrypt the items at or below a namespace, and compute their scores."""
-        rows: dict[_Id, ItemRow] = {}
-        words: list[bytes] = []
-        vectors: list[tuple[_Id, bytes]] = []
-        contents = yield from self._contents(tenant, query.prefix, now)
-        yield from OffLoop(len(contents) > _MANY_ITEMS)
-        for row, content in contents:
-            if content.words is None:
-                continue
-            id_ = _Id(row.updated_at, tenant, row.namespace, row.key)
-            rows[id_] = row
-            words.append(content.words)
-            vectors += [(id_, vector) for vector in content.vectors]
-        lexical = dict(zip(rows, scores(words, query.words), strict=True)) if query.words else {}
-        dense: dict[_Id, float] = {}
-        similar = similarities_to([vector for _, vector in vectors], query.vector)
-        for (id_, _), score in zip(vectors, similar, strict=True):
-            if score is not None:
-                dense[id_] = max(score, dense.get(id_, -1.0))
-        candidates = [Candidate(id_, lexical.get(id_) or None, dense.get(id_)) for id_ in rows]
-        return Found([one for one in candidates if (one.lexical, one.dense) != (None, None)], True, rows)
 
     def _contents(self, tenant: str, prefix: Namespace, now: float) -> Program[list[tuple[ItemRow, Content]]]:
         guarded = self.guard.guards(tenant) and bool(prefix)

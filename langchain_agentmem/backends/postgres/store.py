@@ -67,6 +67,8 @@ class VectorSettings(NamedTuple):
 class PostgresItems:
     """Implements `langchain_agentmem.backends.contract.ItemTable`."""
 
+    reads_changes = True
+
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("store.sql", schema)
         self._vectors = VectorSettings()

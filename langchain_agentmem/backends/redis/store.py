@@ -77,6 +77,8 @@ class _Changes(NamedTuple):
 class RedisItems:
     """Items on Redis. See `langchain_agentmem.backends.contract.ItemTable`."""
 
+    reads_changes = True
+
     @storage_program
     def get(
         self, tenant: str, keys: Sequence[ItemKey], now: float, *, paths: bool = False

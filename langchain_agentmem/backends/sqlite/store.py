@@ -71,6 +71,8 @@ class SqliteItems:
         indexed: The fields of values that have an index. Default: none.
     """
 
+    reads_changes = True
+
     def __init__(self, indexed: Sequence[str] = ()) -> None:
         self._indexed = indexed
 
