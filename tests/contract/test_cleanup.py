@@ -164,6 +164,23 @@ async def test_an_archive_is_continued(memory, call, clock, tmp_path):
     assert [line["kind"] for line in lines_of(file.getvalue())] == ["header", "session", "message"]
 
 
+async def test_an_archive_with_two_versions_of_a_session_is_refused(memory, call, clock, tmp_path):
+    path = tmp_path / "archive.jsonl"
+    for text in ("first", "second"):
+        await call(memory.history("s", user_id="alice").add_messages, [("human", text)])
+        clock.now += 10 * DAY
+        await call(memory.cleanup, 5 * DAY, archive=path)
+    first, second = (b'{"kind":"header"' + part for part in path.read_bytes().split(b'{"kind":"header"')[1:])
+    for existing in ("error", "keep", "replace"):
+        with pytest.raises(InvalidInputError, match=r"Line 5 has another version of session 's'.*Nothing was written"):
+            await call(memory.import_from, path, existing=existing)
+    assert memory.sessions.list(user_id="alice") == []
+    await call(memory.import_from, io.BytesIO(first + first))  # a cleanup was interrupted before the deletion
+    assert [one.text for one in memory.history("s", user_id="alice").messages] == ["first"]
+    await call(memory.import_from, io.BytesIO(second), existing="replace")
+    assert [one.text for one in memory.history("s", user_id="alice").messages] == ["second"]
+
+
 async def test_a_foreign_file_is_no_archive(memory, call, clock, tmp_path):
     await call(memory.history("s").add_messages, [HumanMessage("Hello")])
     clock.now += 10 * DAY

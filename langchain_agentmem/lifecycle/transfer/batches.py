@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.values import reason_of, shown
-from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError
 from langchain_agentmem.lifecycle.transfer.files import NumberedLine
-from langchain_agentmem.lifecycle.transfer.lines import Line
+from langchain_agentmem.lifecycle.transfer.lines import Line, comparable
+from langchain_agentmem.lifecycle.transfer.tally import ERROR
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
     total, group = 0, None
     heads: set[Any] = set()
     for one in lines:
-        own, head = _group_of(one.line), _head_of(one.line)
+        own, head = _group_of(one.line), head_of(one.line)
         if batch and (own != group or len(batch) == LINES or total > BYTES or head in heads):
             yield batch
             batch, total = [], 0
@@ -72,12 +73,39 @@ def _group_of(line: Line) -> Any:
     return kind, line.get("user_id") if kind == "variable" else None
 
 
-def _head_of(line: Line) -> Any:
+def head_of(line: Line) -> Any:
     """Return the IDs in the line of a session or a thread; None for other lines."""
     kind = line.get("kind")
     names = ("user_id", "session_id") if kind == "session" else ("thread_id",) if kind == "thread" else ()
     ids = tuple(line.get(name) for name in names)
     return (kind, *ids) if names and all(one is None or isinstance(one, str) for one in ids) else None
+
+
+def check_versions(batch: Iterable[NumberedLine], known: dict[int, int], existing: str) -> None:
+    """Check that an archive has one version of each session, and of each thread unless `existing` says which one stays.
+
+    A cleanup that was interrupted may have written the same version twice.
+
+    Args:
+        batch: Lines of the archive.
+        known: The hashes of the lines before, by those of the IDs in them. Those in the batch are added.
+        existing: The argument of `import_from`.
+
+    Raises:
+        InvalidInputError: The archive has two versions of a session or thread, which was used again after a cleanup.
+    """
+    for one in batch:
+        head = head_of(one.line)
+        if head is None or (head[0] == "thread" and existing != ERROR):
+            continue
+        version = hash(comparable(one.line))
+        if known.setdefault(hash(head), version) != version:
+            kind, *_, id_ = head
+            msg = (
+                f"Line {one.number} has another version of {kind} {shown(id_)}, which was used again after it was archived. "
+                f"Split the archive before a line of the kind 'header', and import one part. Nothing was written."
+            )
+            raise InvalidInputError(msg)
 
 
 def row_of(one: NumberedLine, parse: Callable[[Line], T]) -> T:

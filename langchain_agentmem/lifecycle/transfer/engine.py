@@ -11,7 +11,7 @@ from langchain_agentmem.arguments.ids import check_optional_id
 from langchain_agentmem.arguments.omitted import Omitted, check_id_or_omitted
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.lifecycle.progress import Report, reporting
-from langchain_agentmem.lifecycle.transfer.batches import BYTES, LINES, batches, size_of
+from langchain_agentmem.lifecycle.transfer.batches import BYTES, LINES, batches, check_versions, size_of
 from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
 from langchain_agentmem.lifecycle.transfer.files import LineReader, LineWriter, NumberedLine
 from langchain_agentmem.lifecycle.transfer.importing import Importer
@@ -78,11 +78,11 @@ def import_lines(
         stack.callback(reader.close)
         importer = Importer(engines, existing, stores=not dry_run)
         if dry_run:
-            yield from _check(reader, importer, report)
+            yield from _check(reader, importer, existing, report)
         elif not reader.is_seekable:
             yield from _import_once(reader, importer, report)
         else:
-            yield from _check(reader, Importer(engines, existing, stores=False), report)
+            yield from _check(reader, Importer(engines, existing, stores=False), existing, report)
             for late in (False, True) if reader.content == ARCHIVE else (None,):
                 reader.rewind()
                 yield from _take((one for one in reader.lines() if _is_due(one.line, late)), importer, report)
@@ -125,10 +125,13 @@ def clear_reads(engines: Engines) -> None:
     engines.store.cache.clear()
 
 
-def _check(reader: LineReader, checker: Importer, report: Report) -> Program[None]:
+def _check(reader: LineReader, checker: Importer, existing: str, report: Report) -> Program[None]:
     """Check all lines, and compare them with the stored rows."""
     pending = batches(reader.lines())
+    known: dict[int, int] = {}
     while batch := (yield from Compute(True, next, pending, None)):
+        if reader.content == ARCHIVE:
+            check_versions(batch, known, existing)
         yield from checker.take(batch)
         yield from Call(report, Imported(checked=batch[-1].number))
 

@@ -432,9 +432,13 @@ def write_of(line: Line, codec: Codec) -> ThreadWrite:
 
 def differ(first: Line, second: Line) -> bool:
     """Return true if two lines differ in more than the expiry, which reads change, and the vectors."""
-    ignored = ("expires_at", "vector", "vectors")
-    first, second = ({name: value for name, value in line.items() if name not in ignored} for line in (first, second))
-    return json.dumps(first, sort_keys=True) != json.dumps(second, sort_keys=True)
+    return comparable(first) != comparable(second)
+
+
+def comparable(line: Line) -> str:
+    """Return the parts of a line that are compared: not the expiry, the vectors and the checksum."""
+    ignored = ("expires_at", "vector", "vectors", "sum")
+    return json.dumps({name: value for name, value in line.items() if name not in ignored}, sort_keys=True)
 
 
 def fingerprint_of(line: Line) -> Fingerprint:
