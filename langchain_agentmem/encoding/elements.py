@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
@@ -12,6 +13,12 @@ from langchain_agentmem.encoding.message_classes import has_all_fields, is_plain
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.encoding.repairs import built
 from langchain_agentmem.programs.signals import came_by_signal
+
+_AT_ONCE = 64
+"""The number of elements that are compared at once."""
+
+_cls_of, _fields_of = attrgetter("_cls"), attrgetter("_fields")
+_dict_of, _extra_of = attrgetter("__dict__"), attrgetter("__pydantic_extra__")
 
 
 class Element:
@@ -41,7 +48,7 @@ class Element:
         self.size = len(identity.data)
         """The length of the plain form in bytes."""
         self._identity: Typed | None = identity
-        self._cls: type[BaseMessage] | None = None
+        self._cls: Any = None
         self._fields: dict[str, Any] = {}
         self._lists: tuple[str, ...] = ()
         self._dicts: tuple[str, ...] = ()
@@ -68,7 +75,7 @@ class Element:
         self._identity = None  # the last step: another thread may copy the element before
 
     def _copied(self, fields: dict[str, Any]) -> dict[str, Any]:
-        copied = {**fields}
+        copied = fields.copy()
         for name in self._lists:
             copied[name] = []
         for name in self._dicts:
@@ -99,7 +106,7 @@ class Element:
         """Return the element as a new object."""
         identity = self._identity
         if identity is None:
-            return built(cast("type[BaseMessage]", self._cls), self._copied(self._fields))
+            return built(self._cls, self._copied(self._fields))
         value = codec.load_opened(identity)
         if self._is_read:
             self._is_read = False
@@ -116,19 +123,11 @@ def unchanged(values: Sequence[Any], kept: Sequence[Element], codec: Codec) -> t
         kept: The elements of an earlier version.
         codec: The codec of both.
     """
-    head, longest = 0, min(len(values), len(kept))
-    for value, element in zip(values, kept, strict=False):
-        if element._cls is None or type(value) is not element._cls:
-            if not element.is_same(value, codec):
-                break
-        else:  # as `is_same` does, without a call for each message of a long thread
-            try:
-                if value.__dict__ != element._fields or value.__pydantic_extra__:
-                    break
-            except Exception as error:  # the comparison of an object of the application
-                if came_by_signal(error):
-                    raise
-                break
+    longest = min(len(values), len(kept))
+    head = 0
+    while longest - head > _AT_ONCE and _are_same(values[head : head + _AT_ONCE], kept[head : head + _AT_ONCE]):
+        head += _AT_ONCE
+    while head < longest and kept[head].is_same(values[head], codec):
         head += 1
     tail = 0
     while tail < longest - head and kept[-1 - tail].is_same(values[-1 - tail], codec):
@@ -136,6 +135,33 @@ def unchanged(values: Sequence[Any], kept: Sequence[Element], codec: Codec) -> t
     return head, tail
 
 
+def _are_same(values: Sequence[Any], kept: Sequence[Element]) -> bool:
+    """Return true if messages have the same fields as elements that are kept as fields; false if that is not certain.
+
+    The comparisons of a long thread run without a call for each message.
+    """
+    if list(map(type, values)) != list(map(_cls_of, kept)):
+        return False  # the class of an element that is kept as its plain form is None
+    try:
+        same = list(map(_dict_of, values)) == list(map(_fields_of, kept))
+        return same and not any(map(_extra_of, values))
+    except Exception as error:  # the comparison of an object of the application
+        if came_by_signal(error):
+            raise
+        return False
+
+
 def copies(elements: Sequence[Element], codec: Codec) -> list[Any]:
     """Return new copies of elements."""
-    return [element.copy(codec) for element in elements]
+    found: list[Any] = []
+    for element in elements:
+        if element._identity is not None:
+            found.append(element.copy(codec))
+            continue
+        fields = element._fields.copy()  # as `Element.copy` does, without two calls for each message of a long thread
+        for name in element._lists:
+            fields[name] = []
+        for name in element._dicts:
+            fields[name] = {}
+        found.append(built(element._cls, fields))
+    return found

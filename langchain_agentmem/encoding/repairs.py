@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import SchemaValidator
 
 from langchain_agentmem.arguments.nesting import MAX_DEPTH, load_bounded_json
@@ -29,7 +29,9 @@ _MAX_RAW_CHARACTERS = 1_000
 
 _CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
 
-_set = object.__setattr__
+_slots: dict[str, Any] = {name: vars(BaseModel)[name] for name in BaseModel.__slots__}
+_set_fields, _set_given = _slots["__dict__"].__set__, _slots["__pydantic_fields_set__"].__set__
+_set_extra, _set_private = _slots["__pydantic_extra__"].__set__, _slots["__pydantic_private__"].__set__
 
 
 class Fault(NamedTuple):
@@ -144,10 +146,10 @@ def built(
         given: The names of the fields that do not have their default values. Default: None (all fields).
     """
     message = cls.__new__(cls)
-    _set(message, "__dict__", fields)
-    _set(message, "__pydantic_fields_set__", set(fields if given is None else given))
-    _set(message, "__pydantic_extra__", dict(extra or {}))
-    _set(message, "__pydantic_private__", None)
+    _set_fields(message, fields)
+    _set_given(message, set(fields if given is None else given))
+    _set_extra(message, dict(extra) if extra else {})
+    _set_private(message, None)
     return message
 
 
