@@ -1,7 +1,7 @@
 """Under a key, whatever somebody without it does to single rows, a read returns what was stored, or raises an error.
 
-The limits of docs/encryption.md are the only exceptions: a session or a thread that is missing as a whole, missing records,
-and fewer results of a search in histories.
+The limits of docs/encryption.md are the only exceptions: a session or a thread that is missing as a whole, an older row of a
+session in a listing, missing records, fewer results of a search in histories, and the order of a listing of items on Redis.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def reads() -> dict[str, Callable[[AgentMemory], Any]]:
             }
         found |= {
             f"sessions {user}": lambda it, one=user: sorted(map(described, it.sessions.list(user_id=one))),
-            f"items {user}": lambda it, one=user: [(item.key, item.value) for item in it.store.search(("notes", one))],
+            f"items {user}": lambda it, one=user: sorted(
+                (item.key, str(item.value)) for item in it.store.search(("notes", one))
+            ),
             f"item {user}": lambda it, one=user: it.store.get(("notes", one), "a").value,
             f"state {user}": lambda it, one=user: contents(
                 graph(it).get_state(of_thread(one)).values.get("messages", ())

@@ -39,7 +39,7 @@ from langchain_agentmem.backends.encrypted.message_rows import (
     ended_before,
     is_deleted,
 )
-from langchain_agentmem.backends.encrypted.session_rows import SessionCipher
+from langchain_agentmem.backends.encrypted.session_rows import Change, SessionCipher
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of, refuse_head
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import TamperedDataError
@@ -59,16 +59,6 @@ class _Log(NamedTuple):
     messages: list[PlainMessage]
     leftovers: list[bytes]
     """The stored digests of messages that the head says are deleted, but that an interrupted deletion left."""
-
-
-class Change(NamedTuple):
-    """A change of the head of a session."""
-
-    swap: HeadSwap
-    stored: LogHead
-    """The head that is stored then, encrypted."""
-    head: Head
-    """The same head."""
 
 
 class EncryptedMessages(EncryptedTable[MessageLog]):
@@ -135,7 +125,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         titles = [] if addition.titles is None else [(first + at, text) for at, text in addition.titles]
         following = following.titled([(self._cipher.title_digest(text), at) for at, text in titles])
         if restoration is not None:
-            following = self._with_properties(following, restoration.title, restoration.metadata)
+            following = self._cipher.with_properties(following, restoration.title, restoration.metadata)
         rows = [
             self._cipher.sealed(key, head, first + row.position, 0, row)._replace(position=row.position)
             for row in addition.rows
@@ -505,7 +495,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         known = self._known.get(key)
         self._known.discard(key)
         stored, head = known or (yield from self._state(key, now))
-        following = self._with_properties(head, title, metadata)
+        following = self._cipher.with_properties(head, title, metadata)
         swap = HeadSwap(stored.value, self._cipher.sealed_head(key, following))
         return Change(swap, LogHead(stored.next_position, swap.head), following)
 
@@ -516,13 +506,6 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     def keep(self, key: SessionKey, change: Change) -> None:
         """Remember the head of a session after its change was stored."""
         self._known.put(key, (change.stored, change.head))
-
-    def _with_properties(self, head: Head, title: str | None, metadata: str | None) -> Head:
-        if title is not None:
-            head = head._replace(titles=((self._cipher.title_digest(title), -1),))
-        if metadata is not None:
-            head = head._replace(metadata=(self._cipher.metadata_digest(metadata),))
-        return head
 
     def _state(self, key: SessionKey, now: float) -> Program[tuple[LogHead, Head]]:
         """Read the head of a session."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from langchain_agentmem.backends.contract import SessionKey, SessionRow
+from langchain_agentmem.backends.contract import HeadSwap, LogHead, SessionKey, SessionRow
 from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
 from langchain_agentmem.backends.encrypted.heads import NO_TITLE, Head
 from langchain_agentmem.backends.encrypted.message_rows import MessageCipher, StaleHeadError
@@ -12,6 +13,16 @@ from langchain_agentmem.backends.encrypted.tables import names_of, naming, of_an
 from langchain_agentmem.errors import TamperedDataError
 
 _DIGEST_BYTES = 8
+
+
+class Change(NamedTuple):
+    """A change of the head of a session."""
+
+    swap: HeadSwap
+    stored: LogHead
+    """The head that is stored then, encrypted."""
+    head: Head
+    """The same head."""
 
 
 class SessionCipher(MessageCipher):
@@ -32,6 +43,14 @@ class SessionCipher(MessageCipher):
     def metadata_digest(self, metadata: str | None) -> bytes:
         """Return the digest of metadata in the head; empty for none."""
         return b"" if metadata is None else self._ring.digest("metadata", metadata, size=_DIGEST_BYTES)
+
+    def with_properties(self, head: Head, title: str | None, metadata: str | None) -> Head:
+        """Return a head with another title that the user set, and with other metadata; None: they stay."""
+        if title is not None:
+            head = head._replace(titles=((self.title_digest(title), -1),))
+        if metadata is not None:
+            head = head._replace(metadata=(self.metadata_digest(metadata),))
+        return head
 
     def plain_session(self, row: SessionRow) -> SessionRow:
         """Decrypt a session, and compare it with its head. The result has no head."""
