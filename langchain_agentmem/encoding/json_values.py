@@ -53,11 +53,12 @@ def dump_json_value(value: Any, where: str) -> str:
         '["pizza",3]'
     """
     text = _encode(value if is_plain_json(value) else plain_json(value, where))
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        _check_texts(where, value)
-        raise
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            _check_texts(where, value)
+            raise
     if len(text) > limits.MAX_VALUE_BYTES:
         msg = (
             f"A value of {len(text):,} characters is too large: at most {limits.MAX_VALUE_BYTES:,} bytes are accepted."

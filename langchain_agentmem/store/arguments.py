@@ -86,6 +86,8 @@ def check_key(key: Any) -> str:
 
 def text_key(key: Any) -> str:
     """Return a key as a string: LangGraph's stores also accept integers and UUIDs."""
+    if type(key) is str:
+        return key
     if isinstance(key, int) and not isinstance(key, bool) and key.bit_length() > 8 * MAX_ID_BYTES:
         msg = f"key must have at most {MAX_ID_BYTES:,} bytes, got {shown(key)}."
         raise InvalidInputError(msg)

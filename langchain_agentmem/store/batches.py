@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from langgraph.store.base import GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 
@@ -270,7 +270,7 @@ def _check_read(op: Any) -> ReadOp:
 
 
 def _prepare_put(op: PutOp, fields: Fields, *, embedding: bool) -> Put:
-    given = cast("dict[str, Any]", op.value)
+    given: Any = op.value
     text, ttl = dump_json(given), ttl_seconds(op.ttl)
     if op.index is False:
         return Put(text, ttl, paths=dump_paths([]))

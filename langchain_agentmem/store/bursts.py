@@ -19,10 +19,13 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 from langchain_agentmem.store.arguments import ItemKey
 from langchain_agentmem.store.batches import Batch
 from langchain_agentmem.store.jobs import Caller, Job, Perform, own_error
+
+K = TypeVar("K")
 
 MOST_OPERATIONS = 1_000
 """The maximum number of keys that one job reads or writes for several callers."""
@@ -89,10 +92,10 @@ class Burst:
         if batch.is_gets:
             self._gets.append(caller)
         elif (question := batch.question()) is not None:
-            self._searches.setdefault(question, []).append(caller)
+            _append(self._searches, question, caller)
         elif batch.size == 1:
             (key,) = batch.puts or batch.deletes
-            self._writes.setdefault(key, []).append(caller)
+            _append(self._writes, key, caller)
         else:
             self._batches.append(caller)
 
@@ -233,3 +236,12 @@ class Burst:
         self._batches.extendleft(reversed(blocked))
         if found is not None:
             yield Job([[found]], self._perform)
+
+
+def _append(groups: dict[K, list[Caller]], key: K, caller: Caller) -> None:
+    """Add a caller to its group. Unlike `setdefault`, no list is made for each caller of a group."""
+    group = groups.get(key)
+    if group is None:
+        groups[key] = [caller]
+    else:
+        group.append(caller)

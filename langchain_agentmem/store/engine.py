@@ -332,7 +332,7 @@ class StoreEngine:
         refresh_ttl: bool | None = None,
     ) -> SearchOp:
         """Return the operation of `search`."""
-        condition = cast("dict[str, Any] | None", filter)
+        condition: Any = filter
         return SearchOp(namespace_prefix, condition, limit, offset, query, self._refreshes(refresh_ttl))
 
     def list_op(
@@ -365,8 +365,9 @@ class StoreEngine:
         if value is None:
             msg = "A store value must be a mapping such as a dict, got None. Use delete to remove an item."
             raise InvalidTypeError(msg)
-        own_ttl = cast("float | None", self._default_ttl if isinstance(ttl, NotProvided) else ttl)
-        return PutOp(check_item_namespace(namespace), text_key(key), cast("dict[str, Any]", value), index, own_ttl)
+        own_ttl: Any = self._default_ttl if isinstance(ttl, NotProvided) else ttl
+        stored: Any = value
+        return PutOp(check_item_namespace(namespace), text_key(key), stored, index, own_ttl)
 
     def delete_op(self, namespace: tuple[str, ...], key: str) -> PutOp:
         """Return the operation of `delete`."""

@@ -109,6 +109,8 @@ class AgentMemStore(Surface, BaseStore):
         self.embeddings: Embeddings | None = self.engine.indexer.embedder.model if self.engine.indexer else None
         self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
         self._bursts_lock = forkable_lock()
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], Burst] | None = None
+        """The event loop of the latest call, and its burst. Looking there is faster than in the dictionary."""
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
@@ -499,11 +501,15 @@ class AgentMemStore(Surface, BaseStore):
 
     def _add(self, batch: Batch) -> Caller:
         loop = asyncio.get_running_loop()
+        latest = self._latest
+        if latest is not None and latest[0]() is loop:
+            return latest[1].add(batch, loop)
         burst = self._bursts.get(loop)
         if burst is None:
             created = Burst(self.engine.perform, embedding=self.engine.indexer is not None)
             with self._bursts_lock:
                 burst = self._bursts.setdefault(loop, created)
+        self._latest = weakref.ref(loop), burst
         return burst.add(batch, loop)
 
 

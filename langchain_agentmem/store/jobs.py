@@ -123,15 +123,18 @@ class Job:
             every = await arun(self._perform(merged, [len(group) for group in self.groups]))
             for group, results in zip(self.groups, every, strict=True):
                 for caller, result in zip(group, results, strict=True):
-                    _answer(caller, [result])
+                    if not (caller.done() or caller.left):
+                        caller.set_result([result])
             return
         every = await arun(self._perform(merged, None))
         start = 0
         for group, batch in zip(self.groups, batches, strict=True):
-            results = [result for (result,) in every[start : start + batch.size]]
+            # A single operation has one result, which is in a list already.
+            results = every[start] if batch.size == 1 else [one for (one,) in every[start : start + batch.size]]
             start += batch.size
             for caller in group:
-                _answer(caller, results)
+                if not (caller.done() or caller.left):
+                    caller.set_result(results)
 
     async def _split(self) -> None:
         """Run a failed job in parts, so that only the invalid operation fails."""
@@ -168,11 +171,6 @@ class Job:
                 for caller in group:
                     if caller.waits:
                         caller.set_exception(own_error(error))
-
-
-def _answer(caller: Caller, results: list[Result]) -> None:
-    if not caller.done() and not caller.left:
-        caller.set_result(results)
 
 
 def own_error(error: Exception) -> Exception:
