@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
@@ -211,10 +212,14 @@ def _input_of(name: str, runnable: Runnable[Any, Any]) -> Callable[[str], Any]:
         name: The name of the agent, for the error.
         runnable: The Runnable.
     """
+    if isinstance(runnable, CompiledStateGraph):
+        graph = runnable.builder
+        if "messages" in graph.schemas[graph.input_schema]:  # the JSON schema of messages takes much longer
+            return _as_messages
     schema = runnable.get_input_jsonschema()
     fields = schema.get("properties", {})
     if "messages" in fields:
-        return lambda message: {"messages": [HumanMessage(message)]}
+        return _as_messages
     if not fields:
         return lambda message: [HumanMessage(message)]
     required = schema.get("required") or list(fields)
@@ -226,6 +231,10 @@ def _input_of(name: str, runnable: Runnable[Any, Any]) -> Callable[[str], Any]:
         )
         raise InvalidInputError(msg)
     return lambda message: {field: message}
+
+
+def _as_messages(message: str) -> dict[str, list[HumanMessage]]:
+    return {"messages": [HumanMessage(message)]}
 
 
 async def _is_interrupted(runnable: Runnable[Any, Any], config: RunnableConfig) -> bool:
