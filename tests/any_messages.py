@@ -26,6 +26,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+agent_name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
 number = st.integers() | st.integers(-(2**70), 2**70) | st.sampled_from([2**63, 2**64, -(2**63) - 1, 10**40])
 plain = st.none() | st.booleans() | number | st.floats(allow_nan=False) | text
 json = st.recursive(

@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +45,14 @@ _numbers = itertools.count()
 OFFERS = {"url": BACKENDS, "lasting_url": LASTING, "any_redis_url": ("redis", "redis-cluster")}
 """The fixtures with a parameter for each backend."""
 
+# The processes that tests start use the bytecode that the first process compiles.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+_UNSELECTED = pytest.StashKey[set[str]]()
+"""The test functions of which no test is selected."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the flags that select tests."""
@@ -55,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set how many examples Hypothesis tries, and where it keeps what it needs while the tests run."""
+    config.stash[_UNSELECTED] = set()
     full = config.getoption("--full-matrix")
     examples.SHARE = 1.0 if full else 0.25
     hypothesis.settings.register_profile(
@@ -81,6 +89,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, chosen, indirect=True)
 
 
+@pytest.hookimpl(specname="pytest_generate_tests", wrapper=True)
+def pytest_select_tests(metafunc: pytest.Metafunc) -> Iterator[None]:
+    """Keep the tests of a function that `matrix.py` selects. The others are not even made, which takes a while."""
+    yield
+    if not metafunc.config.getoption("--full-matrix"):
+        _select(metafunc)
+
+
+def _select(metafunc: pytest.Metafunc) -> None:
+    core = metafunc.config.getoption("--core")
+    selects = matrix.in_core if core else matrix.in_default
+    path, kind = metafunc.definition.path, metafunc.cls
+    # The folder of a backend holds tests of its driver, which run whole.
+    offered = () if path.parent.name in {"sqlite", "postgres", "redis"} else (*OFFERS,)
+    numbers: dict[tuple[Any, ...], int] = {}
+    every: dict[int, list[Any]] = {}
+    kept: dict[int, list[Any]] = {}
+    for call in metafunc._calls or [None]:
+        chosen: dict[str, Any] = call.params if call else {}
+        # The same objects come with each backend and twin.
+        given = tuple(sorted((name, id(value)) for name, value in chosen.items() if name not in {*OFFERS, "call"}))
+        case = matrix.Case(
+            path.name,
+            metafunc.definition.name,
+            next((chosen[name] for name in offered if chosen.get(name) in BACKENDS), None),
+            chosen["call"] if chosen.get("call") in matrix.TWINS else _twin_of_class(kind, metafunc.module),
+            numbers.setdefault(given, len(numbers)),
+        )
+        every.setdefault(case.number, []).append(call)
+        if selects(case):
+            kept.setdefault(case.number, []).append(call)
+    if not core:  # a function that has few backends may have none of those that are selected
+        kept = {number: kept.get(number) or calls[:1] for number, calls in every.items()}
+    if kept:
+        metafunc._calls[:] = [call for calls in kept.values() for call in calls if call is not None]
+    else:
+        metafunc.config.stash[_UNSELECTED].add(metafunc.definition.nodeid)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[Any]:
     """Keep the garbage collector from what collection makes: modules and tests live to the end."""
@@ -94,7 +141,7 @@ def pytest_collection() -> Iterator[Any]:
 
 @pytest.hookimpl(tryfirst=True)  # plugins look at fewer tests then
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that `matrix.py` does not select; refuse ids that differ from process to process."""
+    """Leave out the functions of which `matrix.py` selects nothing; refuse ids that differ from process to process."""
     today = f"datetime.datetime({datetime.now():%Y, %-m, %-d}, "
     for item in items:
         if today in item.nodeid:
@@ -108,45 +155,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if any(str(value) in item.nodeid and not all(isinstance(one, int) for one in value) for value in sets):
             msg = f"The id of a test holds a set, whose order differs from process to process: {item.nodeid:.300}"
             raise pytest.UsageError(msg)
-    if config.getoption("--full-matrix"):
-        return
-    selects = matrix.in_core if config.getoption("--core") else matrix.in_default
-    numbers: dict[tuple[str, tuple[Any, ...]], int] = {}
-    counted: Counter[str] = Counter()
-    left_out: list[pytest.Item] = []
-    for item in items:
-        function = item.nodeid.partition("[")[0]
-        call = getattr(item, "callspec", None)
-        chosen: dict[str, Any] = call.params if call else {}
-        # The same objects come with each backend and twin.
-        own = tuple(sorted((name, id(value)) for name, value in chosen.items() if name not in {*OFFERS, "call"}))
-        if (function, own) not in numbers:
-            numbers[function, own] = counted[function]
-            counted[function] += 1
-        # The folder of a backend holds tests of its driver, which run whole.
-        offered = () if item.path.parent.name in {"sqlite", "postgres", "redis"} else (*OFFERS,)
-        case = matrix.Case(
-            item.path.name,
-            function.rpartition("::")[2],
-            next((chosen[name] for name in offered if chosen.get(name) in BACKENDS), None),
-            chosen["call"] if chosen.get("call") in matrix.TWINS else _twin_of_class(item),
-            numbers[function, own],
-        )
-        if not selects(case):
-            left_out.append(item)
+    unselected = config.stash[_UNSELECTED]
+    left_out = [item for item in items if item.nodeid.partition("[")[0] in unselected]
     config.hook.pytest_deselected(items=left_out)
-    gone = set(map(id, left_out))
-    items[:] = [item for item in items if id(item) not in gone]
+    items[:] = [item for item in items if item.nodeid.partition("[")[0] not in unselected]
 
 
-def _twin_of_class(item: Any) -> str | None:
+def _twin_of_class(kind: type | None, module: Any) -> str | None:
     """The twin that a class of the shipped contract suites tests: it has a twin with the same name and `Async`."""
-    kind = getattr(item, "cls", None)
     if kind is None:
         return None
     if kind.__name__.endswith("Async"):
         return "async"
-    return "sync" if hasattr(item.module, f"{kind.__name__}Async") else None
+    return "sync" if hasattr(module, f"{kind.__name__}Async") else None
 
 
 @pytest.fixture
@@ -163,8 +184,8 @@ def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """The URL of an empty SQLite file, for what only SQLite has."""
-    return new_url("sqlite-file", tmp_path)
+    """The URL of a SQLite file that does not exist yet, for what only SQLite has."""
+    return f"sqlite:///{tmp_path / f'memory-{next(_numbers)}.db'}"
 
 
 @pytest.fixture
@@ -206,7 +227,20 @@ def new_url(backend: str, folder: Path) -> str:
         return _redis().take()
     if backend == "redis-cluster":
         return _redis_cluster().take()
-    return f"sqlite:///{folder / f'memory-{next(_numbers)}.db'}"
+    path = folder / f"memory-{next(_numbers)}.db"
+    shutil.copyfile(_sqlite_tables(), path)
+    return f"sqlite:///{path}"
+
+
+@functools.cache
+def _sqlite_tables() -> Path:
+    """A SQLite file with our tables. Copying it is faster than making them."""
+    folder = Path(tempfile.mkdtemp(prefix="agentmem-tables-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "memory.db"
+    with AgentMemory.from_url(f"sqlite:///{path}") as memory:
+        memory.setup()
+    return path
 
 
 class Schemas:

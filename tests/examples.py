@@ -11,6 +11,11 @@ def examples(count: int) -> int:
     return max(round(count * SHARE), min(count, 10))
 
 
+def repetitions(count: int, least: int = 1) -> int:
+    """How often a test repeats what it does: `count` times in the full matrix, otherwise a quarter of that, but not below `least`."""
+    return max(round(count * SHARE), least)
+
+
 def stride() -> int:
     """The distance of the lines at which a call is broken off: each line in the full matrix, every third otherwise."""
     return 1 if SHARE == 1.0 else 3

@@ -4,9 +4,10 @@ A contract test exists for each backend, for the sync method and its async twin,
 operations are written once, as programs, so most of that matrix repeats what another test has shown. `pytest` runs:
 
 1. **Twins.** A test runs sync on one backend and async on the next, in turns. Each test runs both ways, and each backend runs about
-   half of its tests each way. Tests of one backend (`tests/sqlite`, `tests/postgres`, `tests/redis`) concern drivers and run both ways.
+   half of its tests each way. Tests of one backend (`tests/sqlite`, `tests/postgres`, `tests/redis`) and tests that choose their
+   backends run both ways with their first parameters, and take turns with the others.
 2. **Engine.** Files in `ENGINE` test programs composed of storage operations that other files test everywhere. Each test
-   runs sync on one of SQLite, Postgres and Redis and async on the next; which one it is differs from test to test.
+   runs once, on one of SQLite, Postgres and Redis, sync or async; which one it is differs from test to test.
 3. **Parameters.** SQLite, Postgres and Redis each run a test with its first parameters, and take turns with the others. In
    `VALUES`, each runs all of them.
 4. **Redis Cluster** runs every fourth test once, with its first parameters: it runs the scripts of a single server, and what
@@ -45,21 +46,33 @@ IN_MEMORY = {
 
 ENGINE = {
     "test_agent_memory.py",
+    "test_checkpoint_sizes.py",
+    "test_checkpoints_conformance.py",
+    "test_checkpoints_delta.py",
     "test_checkpoints_encryption.py",
+    "test_checkpoints_graphs.py",
+    "test_checkpoints_growth.py",
     "test_checkpoints_rewriting.py",
+    "test_checkpoints_warm.py",
     "test_cleanup_background.py",
     "test_cleanup_processes.py",
     "test_compression.py",
     "test_compression_lifetimes.py",
     "test_deep_agents.py",
     "test_embedding_options.py",
+    "test_encrypted_sessions.py",
+    "test_encrypted_threads.py",
     "test_encryption_transfer.py",
     "test_entities.py",
+    "test_event_loops.py",
+    "test_existing_data.py",
     "test_extraction.py",
     "test_extraction_entities.py",
     "test_extraction_exit.py",
     "test_extraction_users.py",
+    "test_forget.py",
     "test_forgetting.py",
+    "test_found_items.py",
     "test_guard.py",
     "test_handover.py",
     "test_history_agents.py",
@@ -68,15 +81,18 @@ ENGINE = {
     "test_history_forms.py",
     "test_history_malformed.py",
     "test_history_retention.py",
+    "test_history_search.py",
     "test_history_windows.py",
     "test_importing_histories.py",
     "test_importing_memories.py",
     "test_importing_stores.py",
     "test_key_rotation.py",
     "test_knowledge_sources.py",
+    "test_languages.py",
     "test_learning_answers.py",
     "test_learning_changes.py",
     "test_learning_conversation.py",
+    "test_long_ids.py",
     "test_mcp_command.py",
     "test_memory_tools.py",
     "test_model_requests.py",
@@ -87,21 +103,28 @@ ENGINE = {
     "test_provenance.py",
     "test_read_cache.py",
     "test_recall.py",
+    "test_recalling.py",
+    "test_records.py",
     "test_reindexing.py",
     "test_reindexing_concurrency.py",
     "test_reindexing_fingerprints.py",
     "test_runs_without_user.py",
+    "test_search_corpora.py",
     "test_session_contexts.py",
     "test_shared_knowledge.py",
     "test_store_bursts.py",
     "test_store_graph.py",
+    "test_store_update_many.py",
     "test_summaries.py",
     "test_summary_failures.py",
+    "test_surfaces_alone.py",
     "test_thread_copies.py",
+    "test_titles.py",
     "test_tracing.py",
     "test_transfer.py",
     "test_transfer_existing.py",
     "test_transfer_files.py",
+    "test_variables.py",
 }
 
 VALUES = {"test_checkpoints_values.py", "test_history_values.py", "test_store_values.py"}
@@ -165,9 +188,9 @@ def backends(file: str, candidates: tuple[str, ...], *, full: bool) -> list[str]
 
 def in_default(case: Case) -> bool:
     """Whether `pytest` runs a test without a flag."""
-    if case.backend is None:
-        return True
     twin = 0 if case.twin is None else TWINS.index(case.twin)
+    if case.backend is None:
+        return case.twin is None or not case.number or twin == case.turn % 2
     if case.file in KEYED:
         if case.backend == SEVERAL[0]:
             return case.twin is None or twin == case.turn % 2
@@ -175,7 +198,8 @@ def in_default(case: Case) -> bool:
             case.twin is None or twin == case.turn // 8 % 2
         )
     if case.file in ENGINE and case.backend in SEVERAL:
-        return SEVERAL.index(case.backend) == (case.turn + twin) % len(SEVERAL)
+        chosen, way = case.turn % len(SEVERAL), case.turn // len(SEVERAL) % 2
+        return SEVERAL.index(case.backend) == chosen and (case.twin is None or twin == way)
     if case.backend not in SEVERAL and case.number:
         return False
     if case.backend == "redis-cluster" and case.file not in EVERY_SCRIPT and case.turn // 2 % 4:

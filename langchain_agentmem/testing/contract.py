@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -425,23 +425,37 @@ class BackendContract(
 
 
 class AsyncBackendContract(BackendContract):
-    """The same contract through the asynchronous methods of a backend."""
+    """The same contract through the asynchronous methods of a backend. Each test has an event loop."""
+
+    _runner: asyncio.Runner | None = None
 
     def read(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that only reads, in an event loop of its own."""
-        return asyncio.run(_awaited(backend.aread, program))
+        """Run a program that only reads, in the event loop of the test."""
+        return self._run(backend.aread(program))
 
     def write(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that writes, in an event loop of its own."""
-        return asyncio.run(_awaited(backend.awrite, program))
+        """Run a program that writes, in the event loop of the test."""
+        return self._run(backend.awrite(program))
 
     def invoke(self, graph: Any, given: Any, config: Any) -> Any:
-        """Run a graph in an event loop of its own."""
-        return asyncio.run(graph.ainvoke(given, config))
+        """Run a graph in the event loop of the test."""
+        return self._run(graph.ainvoke(given, config))
+
+    def teardown_method(self) -> None:
+        """Close the event loop."""
+        if self._runner is not None:
+            self._runner.close()
+
+    def _run(self, awaitable: Awaitable[T]) -> T:
+        if threading.current_thread() is not threading.main_thread():
+            return asyncio.run(_result_of(awaitable))
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(_result_of(awaitable))
 
 
-async def _awaited(method: Callable[[Program[T]], Awaitable[T]], program: Program[T]) -> T:
-    return await method(program)
+async def _result_of(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _graph(backend: Backend) -> Any:

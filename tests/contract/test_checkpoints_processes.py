@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import multiprocessing
 import threading
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from examples import repetitions
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from patience import PATIENCE
@@ -19,7 +21,8 @@ from processes import killed
 from langchain_agentmem import AgentMemory, AgentMemSaver
 
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
-TURNS = 20
+TURNS = repetitions(20, least=8)
+THREADS = repetitions(40, least=20)
 
 
 def thread(thread_id: str, **more: Any) -> Any:
@@ -81,10 +84,10 @@ def conversation(saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-def converse(url: str, name: str) -> None:
+def converse(turns: int, url: str, name: str) -> None:
     with AgentMemory.from_url(url) as memory:
         graph = conversation(memory.checkpointer)
-        for turn in range(TURNS):
+        for turn in range(turns):
             result = graph.invoke({"messages": [HumanMessage(f"{name} {turn} {BIG}")]}, thread(name))
             assert len(result["messages"]) == 2 * (turn + 1)
 
@@ -95,9 +98,9 @@ def converse(url: str, name: str) -> None:
 def test_16_threads_that_write_several_threads_each_lose_nothing(memory):
     saver = memory.checkpointer
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: put_steps(saver, f"thread {name}", 6), range(40)))
+        list(pool.map(lambda name: put_steps(saver, f"thread {name}", 6), range(THREADS)))
     for fresh in (saver, AgentMemSaver(memory.backend)):
-        for name in range(40):
+        for name in range(THREADS):
             assert_steps(fresh, f"thread {name}", 6)
 
 
@@ -249,7 +252,7 @@ def test_8_processes_may_use_a_new_database_first(lasting_url, processes):
 
 
 def test_8_processes_with_a_conversation_each_lose_nothing(lasting_url, processes):
-    processes.together(converse, lasting_url)
+    processes.together(functools.partial(converse, TURNS), lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         graph = conversation(memory.checkpointer)
         assert len(memory.checkpointer.threads()) == 8

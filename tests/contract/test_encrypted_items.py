@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import new_url
+from examples import repetitions
 from raw_checkpoints import RawItems
 
 from langchain_agentmem import AgentMemory, AgentMemStore, TamperedDataError
@@ -51,7 +52,7 @@ def is_head(row: dict[str, Any]) -> bool:
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("searchable", [False, True])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(repetitions(3)))
 async def test_two_writers_in_any_order_store_what_one_stores_without_a_key(url, call, seed, searchable):
     writers = [AgentMemStore.from_url(url, key=MASTER, searchable=searchable) for _ in range(2)]
     plain = AgentMemStore.from_url("sqlite:///:memory:")

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import uuid
 import warnings
+from pathlib import Path
 from typing import Any
 
 import foreign
@@ -296,6 +297,8 @@ async def test_a_backend_that_never_creates_refuses_a_database_without_a_memory(
     lasting_url, postgres_database, call, key
 ):
     url = postgres_database if lasting_url.startswith("postgresql") else lasting_url
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()
     for _ in range(2):
         with AgentMemory.from_url(url, key=key) as memory:
             memory.backend.never_create()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from any_messages import assert_equal, message, name, text
+from any_messages import agent_name, assert_equal, message, text
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,7 +48,7 @@ async def properties(history: AgentMemHistory, call: Any) -> list[Any]:
 @given(
     messages=st.lists(st.deferred(lambda: message), min_size=1, max_size=5),
     metadata=st.dictionaries(text, text | st.integers() | st.lists(st.none() | text, max_size=2), max_size=3),
-    agent=st.none() | name,
+    agent=st.none() | agent_name,
     title=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
 )
 async def test_any_session_comes_back_from_json(memory, call, messages, metadata, agent, title):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -20,11 +21,13 @@ numbers = itertools.count()
 
 @pytest.fixture
 def speaking(lasting_url: str) -> Iterator[Callable[[str], str]]:
-    """What makes the URL of a new database, each time the same, with a language."""
+    """What makes the URL of a new database, each time the same, with a language: the tables of other tests are in English."""
     base, _, schema = lasting_url.partition("?schema=")
     fresh = f"{base}?schema={schema}_{next(numbers)}" if schema else base
+    if base.startswith("sqlite"):
+        Path(base.removeprefix("sqlite:///")).unlink()
     yield lambda language: f"{fresh}{'&' if schema else '?'}language={language}"
-    if schema:  # the tables that tests share are searched in English
+    if schema:
         with psycopg.connect(base, autocommit=True) as connection:
             connection.execute(f'DROP SCHEMA IF EXISTS "{fresh.rpartition("=")[2]}" CASCADE')
 

@@ -267,7 +267,7 @@ def test_memory_does_not_grow_with_the_number_of_messages(tmp_path):
             return highest
 
     peak(500)
-    small, large = peak(1_000), peak(4_000)
+    small, large = peak(500), peak(2_000)
     assert large < 1.3 * small + 1_000_000
 
 

@@ -113,7 +113,7 @@ def test_no_stored_number_keeps_a_script_running(server, client):
         kept = whole(client)
         cases = [(key, field, change) for key in kept for field, change in numbers_in(client, key)]
         assert len(cases) > 1000
-        for key, field, change in cases[:: 1 if examples.SHARE == 1 else 17]:
+        for key, field, change in cases[:: 1 if examples.SHARE == 1 else 41]:
             change(client)
             for operation in every_operation(memory):
                 never_endless(client, (key, field), operation)

@@ -9,7 +9,7 @@ import httpx
 import older_hypothesis
 import pytest
 import schemathesis
-from examples import examples
+from examples import repetitions
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, settings
@@ -78,7 +78,7 @@ RUNNER = asyncio.Runner()
 
 @DESCRIBED.parametrize()
 @settings(
-    max_examples=examples(20),
+    max_examples=repetitions(20),
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     suppress_health_check=list(HealthCheck),

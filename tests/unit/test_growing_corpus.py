@@ -6,6 +6,7 @@ import os
 import random
 
 import pytest
+from examples import repetitions
 
 from langchain_agentmem import DamagedDataError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.backends.contract import Changes, Entries, SessionChange, SessionVersion
@@ -56,7 +57,7 @@ def built(sessions, agent=None):
     return BuiltCorpus(texts)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(repetitions(12, least=4)))
 def test_a_grown_corpus_ranks_as_a_built_one(monkeypatch, seed):
     monkeypatch.setattr(growing, "_FEWEST_DEAD", 3)
     monkeypatch.setattr(growing, "_TRUST_CHANGE", -1)  # measure the trust in vectors for each search

@@ -25,6 +25,7 @@ from matrix import (
 
 NAMES = [f"test_{number}" for number in range(40)]
 FILES = ["test_new.py", *sorted(ENGINE | IN_MEMORY | ONE_NODE | VALUES)]
+SEVERAL_TIMES = [file for file in FILES if file not in ENGINE]
 
 
 def cases(file: str, name: str, numbers: int = 4) -> list[Case]:
@@ -32,12 +33,27 @@ def cases(file: str, name: str, numbers: int = 4) -> list[Case]:
     return [Case(file, name, *rest) for rest in itertools.product(offered, TWINS, range(numbers))]
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", SEVERAL_TIMES)
 def test_every_test_runs_both_ways_and_with_all_parameters(file):
     for name in NAMES:
         kept = [case for case in cases(file, name) if in_default(case)]
         assert {case.twin for case in kept if case.number == 0} == set(TWINS)
         assert {case.number for case in kept} == set(range(4))
+
+
+@pytest.mark.parametrize("file", sorted(ENGINE - IN_MEMORY))
+def test_every_test_of_the_engine_runs_once_with_each_parameter(file):
+    for name in NAMES:
+        kept = [case for case in cases(file, name) if in_default(case)]
+        assert sorted(case.number for case in kept) == list(range(4))
+
+
+def test_a_test_that_chooses_its_backends_runs_both_ways_with_its_first_parameters():
+    for name in NAMES:
+        every = [Case("test_new.py", name, None, twin, number) for twin in TWINS for number in range(4)]
+        kept = [case for case in every if in_default(case)]
+        assert sorted(case.number for case in kept) == [0, 0, 1, 2, 3]
+        assert {case.twin for case in kept if case.number == 0} == set(TWINS)
 
 
 @pytest.mark.parametrize("file", [*FILES, *sorted(KEYED)])
