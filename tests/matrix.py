@@ -60,8 +60,6 @@ ENGINE = {
     "test_compression_lifetimes.py",
     "test_deep_agents.py",
     "test_embedding_options.py",
-    "test_encrypted_sessions.py",
-    "test_encrypted_threads.py",
     "test_encryption_transfer.py",
     "test_entities.py",
     "test_event_loops.py",
