@@ -22,6 +22,9 @@ _FEW = 16
 _FLOAT_BYTES = 4
 _WORD_BYTES = 4
 
+_MANY_VALUES = 2**24
+"""From this number of values on, a product is faster with several threads. On a busy machine, these wait for each other."""
+
 
 class Text(NamedTuple):
     """A text to search: a message, or an item."""
@@ -179,14 +182,24 @@ def products(corpus: Corpus, vector: NDArray[np.float32]) -> NDArray[np.float32]
     if corpus.owner is None:
         rows = np.flatnonzero(corpus.alive)
         if len(rows) * _FEW > corpus.size:
-            every: NDArray[np.float32] = corpus.vectors @ vector
-            return every
+            return _product(corpus.vectors, vector)
         found = np.zeros(corpus.size, dtype=np.float32)
-        found[rows] = corpus.vectors[rows] @ vector
+        found[rows] = _product(corpus.vectors[rows], vector)
         return found
     best = np.full(corpus.size, -np.inf, dtype=np.float32)
-    np.maximum.at(best, corpus.owner, corpus.vectors @ vector)
+    np.maximum.at(best, corpus.owner, _product(corpus.vectors, vector))
     return best
+
+
+def _product(vectors: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the product of each of some vectors with a vector, without threads of BLAS unless there are many vectors."""
+    import numpy as np
+
+    if vectors.size < _MANY_VALUES:
+        few: NDArray[np.float32] = np.einsum("ij,j->i", vectors, vector)
+        return few
+    many: NDArray[np.float32] = vectors @ vector
+    return many
 
 
 def links(
