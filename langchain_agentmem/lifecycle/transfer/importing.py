@@ -273,6 +273,7 @@ class Importer:
                     msg = f"Session {state.key.session_id!r} was created by another writer during the import."
                     raise InvalidInputError(msg)
         if any(rows.values()):
+            yield from OffLoop(large=True)
             yield from self._transfer.restore_messages({key: own for key, own in rows.items() if own}, now)
         for key, edit in edits:
             replaced = yield from self._backend.messages.replace(key, edit._replace(token=secrets.randbits(62)), now)

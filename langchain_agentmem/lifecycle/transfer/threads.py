@@ -17,7 +17,7 @@ from langchain_agentmem.lifecycle.transfer.files import NumberedLine
 from langchain_agentmem.lifecycle.transfer.lines import Line, differ
 from langchain_agentmem.lifecycle.transfer.rekeying import Rekeying
 from langchain_agentmem.lifecycle.transfer.tally import Tally
-from langchain_agentmem.programs import Compute, Program, Read, Write, storage_program
+from langchain_agentmem.programs import Compute, OffLoop, Program, Read, Write, storage_program
 
 
 class _Lines(NamedTuple):
@@ -180,4 +180,5 @@ class ThreadImporter:
             yield from self._backend.checkpoints.delete_thread(thread)
         yield from self._transfer.restore_threads(created, time.time())
         if rows:
+            yield from OffLoop(large=True)
             yield from self._transfer.restore_rows(rows, self._codec)
