@@ -18,7 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from rich.console import Console
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"unknown comparisons: {', '.join(unknown)}; known are {', '.join(COMPARISONS)}")
     if args.write and (args.only or size == "quick" or len(args.backends.split(",")) < 3):
         parser.error("--write needs a run of all comparisons on all backends; leave out --only, --quick and --backends")
-    console = Console(width=150)
+    console = Console(file=sys.stdout, width=150)
     if args.list:
         for name, one in COMPARISONS.items():
             console.print(f"{name:<12} {one.title} ({', '.join(one.backends) or 'no database'})")
@@ -90,13 +90,9 @@ def measured(names: list[str], backends: list[str], size: str, console: Console)
 
 @contextmanager
 def without_output() -> Iterator[None]:
-    """Drop what a program prints while it measures."""
-    with Path(os.devnull).open("w", encoding="utf-8") as sink:
-        before, sys.stderr = sys.stderr, sink
-        try:
-            yield
-        finally:
-            sys.stderr = before
+    """Drop what a program prints while it measures. The console of the caller keeps its stream."""
+    with Path(os.devnull).open("w", encoding="utf-8") as sink, redirect_stdout(sink), redirect_stderr(sink):
+        yield
 
 
 def show(title: str, findings: Findings, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""What calls cost with more stored data: 10 to 100,000 messages, threads, items and users, on each backend.
+"""What calls cost with more stored data: 10 to 100,000 messages and items, 10 to 10,000 threads and users, on each backend.
 
     python benchmarks/curves.py --backends sqlite --largest 10000
 
@@ -73,6 +73,8 @@ class Kind:
     """
 
     axis = ""
+    bulk = False
+    """True if many are stored with one call."""
 
     def __init__(self, memory: AgentMemory) -> None:
         self.memory = memory
@@ -96,6 +98,7 @@ class Messages(Kind):
     """Messages of one session."""
 
     axis = "messages of a session"
+    bulk = True
 
     async def fill(self, start: int, end: int) -> None:
         for first in range(start, end, 1_000):
@@ -140,6 +143,7 @@ class Items(Kind):
     """Items of one namespace."""
 
     axis = "items of a namespace"
+    bulk = True
 
     async def fill(self, start: int, end: int) -> None:
         for first in range(start, end, 500):
@@ -191,12 +195,13 @@ KINDS: dict[str, type[Kind]] = {"messages": Messages, "threads": Threads, "items
 
 
 def points(backend: str, databases: Databases, largest: int, kinds: list[str] | None = None) -> Iterator[Point]:
-    """Measure a backend at each size up to the largest one."""
+    """Measure a backend at each size up to the largest one; kinds that are stored one by one, up to a tenth of it."""
     for name in kinds or list(KINDS):
         database = databases.new(backend)
         with AgentMemory.from_url(database.url) as memory:
             kind = KINDS[name](memory)
-            yield from _points_of(kind, backend, database, [size for size in SIZES if size <= largest])
+            most = largest if kind.bulk else max(SIZES[0], largest // 10)
+            yield from _points_of(kind, backend, database, [size for size in SIZES if size <= most])
 
 
 def _points_of(kind: Kind, backend: str, database: Database, sizes: list[int]) -> Iterator[Point]:
@@ -219,7 +224,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--largest", type=int, default=10_000, help="the largest number (default 10000)")
+    parser.add_argument(
+        "--largest",
+        type=int,
+        default=10_000,
+        help="messages and items, and ten times the threads and users",
+    )
     args = parser.parse_args()
     with database_servers() as databases:
         for backend in args.backends.split(","):

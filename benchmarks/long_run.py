@@ -42,6 +42,8 @@ from servers import postgres_server, redis_server
 
 SESSIONS = 10
 """The number of sessions and threads of a user."""
+SEARCH_CACHE = 8
+"""Megabytes that searches may keep: less than the default of 256, so that this cache is full soon, too."""
 SAMPLES = 20
 STARTED = ("sqlite", "postgres", "redis")
 
@@ -143,7 +145,7 @@ def take_turns(url: str, turns: int, session_turns: int, workers: int = 2) -> li
         workers: The number of tasks and threads.
     """
     progress = Progress(turns)
-    with AgentMemory.from_url(url) as memory:
+    with AgentMemory.from_url(url, search_cache=SEARCH_CACHE) as memory:
         graph = graph_of(memory)
         asyncio.run(work(memory, graph, progress, session_turns, workers))
     return progress.samples
