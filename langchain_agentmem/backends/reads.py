@@ -102,7 +102,7 @@ class CachedReads:
         self._read_epoch = epoch
         self._epoch: Hashable = _UNKNOWN
         self._epoch_read_at: float | None = None
-        """When the epoch was read last, or is being read; None before the first time."""
+        """The start of the last complete reading of the epoch; None before the first one."""
         self._max_age = 0.0 if settings is None else required_seconds("ReadCache.max_age", settings.max_age)
         self._entries: RecentValues[Hashable, _Entry] = RecentValues(settings.size if settings else 0)
         self._lock = forkable_lock()
@@ -213,23 +213,15 @@ class CachedReads:
         if self._read_epoch is None:
             return
         now = self.clock()
-        with self._lock:
-            before = self._epoch_read_at
-            if before is not None and now - before < _EPOCH_SECONDS:
-                return
-            if before is not None:
-                self._epoch_read_at = now  # other callers do not wait for this one, except for the first epoch
-        is_read = False
-        try:
-            epoch = yield from self._read_epoch()
-            is_read = True
-        finally:
-            if not is_read:
-                self._epoch_read_at = before
+        # A caller does not rely on a reading that has not ended: the epoch may have changed long ago.
+        if self._epoch_read_at is not None and now - self._epoch_read_at < _EPOCH_SECONDS:
+            return
+        epoch = yield from self._read_epoch()
         if self._epoch is not _UNKNOWN and self._epoch != epoch:
             self.clear()
         with self._lock:
-            self._epoch, self._epoch_read_at = epoch, now
+            self._epoch = epoch
+            self._epoch_read_at = max(now, self._epoch_read_at or now)
 
     def _count_writes(self, groups: Groups, *, running: int, uncertain: bool = False) -> None:
         until = self.clock() + _UNCERTAIN_SECONDS

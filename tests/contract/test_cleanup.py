@@ -164,6 +164,13 @@ async def test_an_archive_is_continued(memory, call, clock, tmp_path):
     assert [line["kind"] for line in lines_of(file.getvalue())] == ["header", "session", "message"]
 
 
+class Stream(io.BytesIO):
+    """A file that can be read only once."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 async def test_an_archive_with_two_versions_of_a_session_is_refused(memory, call, clock, tmp_path):
     path = tmp_path / "archive.jsonl"
     for text in ("first", "second"):
@@ -175,6 +182,13 @@ async def test_an_archive_with_two_versions_of_a_session_is_refused(memory, call
         with pytest.raises(InvalidInputError, match=r"Line 5 has another version of session 's'.*Nothing was written"):
             await call(memory.import_from, path, existing=existing)
     assert memory.sessions.list(user_id="alice") == []
+    stream = Stream(first + second)
+    with pytest.raises(
+        InvalidInputError, match=r"Line 5 has another version of session 's'.*The lines up to line \d were stored"
+    ):
+        await call(memory.import_from, stream)
+    assert [one.text for one in memory.history("s", user_id="alice").messages] == ["first"]
+    await call(memory.sessions.delete, "s", user_id="alice")
     await call(memory.import_from, io.BytesIO(first + first))  # a cleanup was interrupted before the deletion
     assert [one.text for one in memory.history("s", user_id="alice").messages] == ["first"]
     await call(memory.import_from, io.BytesIO(second), existing="replace")

@@ -186,6 +186,22 @@ def test_a_read_during_which_the_epoch_changes_is_not_kept():
     assert source.read() == 3
 
 
+def test_a_caller_does_not_rely_on_a_check_that_has_not_ended():
+    source = Epochs()
+    assert source.read("a") == 0
+    source.epoch, source.now = "second", 1.0
+    reading, read_during_check = source._epoch_read, []
+
+    def slow_reading():
+        source.cache._read_epoch = reading
+        read_during_check.append(source.read("a"))
+        return (yield from reading())
+
+    source.cache._read_epoch = slow_reading
+    source.read("b")
+    assert read_during_check == [1]
+
+
 def test_a_result_is_not_returned_if_the_epoch_cannot_be_read():
     source = Epochs()
     assert source.read() == 0

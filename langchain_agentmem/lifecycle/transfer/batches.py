@@ -81,7 +81,7 @@ def head_of(line: Line) -> Any:
     return (kind, *ids) if names and all(one is None or isinstance(one, str) for one in ids) else None
 
 
-def check_versions(batch: Iterable[NumberedLine], known: dict[int, int], existing: str) -> None:
+def check_versions(batch: Iterable[NumberedLine], known: dict[int, int], existing: str, stored: str = "") -> None:
     """Check that an archive has one version of each session, and of each thread unless `existing` says which one stays.
 
     A cleanup that was interrupted may have written the same version twice.
@@ -90,6 +90,7 @@ def check_versions(batch: Iterable[NumberedLine], known: dict[int, int], existin
         batch: Lines of the archive.
         known: The hashes of the lines before, by those of the IDs in them. Those in the batch are added.
         existing: The argument of `import_from`.
+        stored: Ends the message of the error: what was stored. Default: "".
 
     Raises:
         InvalidInputError: The archive has two versions of a session or thread, which was used again after a cleanup.
@@ -103,9 +104,9 @@ def check_versions(batch: Iterable[NumberedLine], known: dict[int, int], existin
             kind, *_, id_ = head
             msg = (
                 f"Line {one.number} has another version of {kind} {shown(id_)}, which was used again after it was archived. "
-                f"Split the archive before a line of the kind 'header', and import one part. Nothing was written."
+                f"Split the archive before a line of the kind 'header', and import one part. {stored}"
             )
-            raise InvalidInputError(msg)
+            raise InvalidInputError(msg.rstrip())
 
 
 def row_of(one: NumberedLine, parse: Callable[[Line], T]) -> T:

@@ -80,7 +80,7 @@ def import_lines(
         if dry_run:
             yield from _check(reader, importer, existing, report)
         elif not reader.is_seekable:
-            yield from _import_once(reader, importer, report)
+            yield from _import_once(reader, importer, existing, report)
         else:
             yield from _check(reader, Importer(engines, existing, stores=False), existing, report)
             for late in (False, True) if reader.content == ARCHIVE else (None,):
@@ -131,7 +131,7 @@ def _check(reader: LineReader, checker: Importer, existing: str, report: Report)
     known: dict[int, int] = {}
     while batch := (yield from Compute(True, next, pending, None)):
         if reader.content == ARCHIVE:
-            check_versions(batch, known, existing)
+            check_versions(batch, known, existing, "Nothing was written.")
         yield from checker.take(batch)
         yield from Call(report, Imported(checked=batch[-1].number))
 
@@ -148,7 +148,7 @@ def _take(lines: Iterator[NumberedLine], importer: Importer, report: Report) -> 
         yield from Call(report, importer.done)
 
 
-def _import_once(reader: LineReader, importer: Importer, report: Report) -> Program[None]:
+def _import_once(reader: LineReader, importer: Importer, existing: str, report: Report) -> Program[None]:
     """Store the lines of a file that can be read only once.
 
     Raises:
@@ -157,12 +157,15 @@ def _import_once(reader: LineReader, importer: Importer, report: Report) -> Prog
     last = 0
     lines = reader.lines()
     failure: AgentMemError | None = None
+    known: dict[int, int] = {}
     try:
         while failure is None:
             batch, failure = yield from Compute(True, _next_lines, lines)
             if not batch:
                 break
             for part in batches(batch):
+                if reader.content == ARCHIVE:
+                    check_versions(part, known, existing)
                 yield from importer.take(part)
                 last = part[-1].number
             yield from Call(report, importer.done)
