@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from counting import Costs
 from langgraph.store.base import PutOp
 
 import langchain_agentmem.backends.postgres.store as items
@@ -99,3 +100,33 @@ def test_below_a_root_with_too_many_items_each_namespace_is_kept(memory, postgre
         assert len(other.store.search((), query="tea", limit=50)) == 13
         other.store.put(NS, "new", {"text": "tea 2"})
         assert len(other.store.search(NS, query="tea 2")) == 5
+
+
+def test_an_expired_item_whose_ttl_restarts_is_found(memory, postgres_database):
+    memory.store.put(NS, "tea", {"text": "green tea"}, ttl=10)
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("UPDATE store SET expires_at = now() - interval '1 second' WHERE key = 'tea'")
+        assert keys(memory.store.search(NS, query="green")) == []
+        connection.execute("UPDATE store SET expires_at = now() + interval '1 hour' WHERE key = 'tea'")
+    assert keys(memory.store.search(NS, query="green")) == ["tea"]
+
+
+def test_transaction_ids_of_another_server_are_no_changes(memory, postgres_database, monkeypatch):
+    memory.history("s", user_id="alice").add_messages([("human", "tea")])
+    costs = Costs(memory, monkeypatch)
+
+    def search() -> int:
+        costs.reset()
+        assert len(memory.store.search(NS, query="tea", limit=1)) == 1
+        assert len(memory.search_history("tea", user_id="alice", k=1)) == 1
+        return costs.rows
+
+    search()
+    rows = search()
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("INSERT INTO agentmem_item_deletions (place) VALUES ('gone')")
+        for table in ("agentmem_item_texts", "agentmem_item_deletions", "agentmem_sessions"):
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            connection.execute(f"UPDATE {table} SET changed = '900000000'::xid8")
+    search()
+    assert search() == rows

@@ -71,7 +71,7 @@ WITH present AS MATERIALIZED (
 ), since AS MATERIALIZED (
     SELECT pg_snapshot_xmin(pg_current_snapshot()) AS following, CASE
         WHEN %(cursor)s::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot()) THEN %(cursor)s::text::xid8
-        ELSE '0' END AS cursor
+        ELSE '0' END AS cursor, pg_snapshot_xmax(pg_current_snapshot()) AS next
 ), changed AS MATERIALIZED (
     SELECT session.id, session.session_id, session.place, session.edition, session.next_position, session.expires_at,
         CASE WHEN known.edition::xid8 = session.edition AND known.position <= session.next_position THEN known.position
@@ -79,7 +79,9 @@ WITH present AS MATERIALIZED (
     FROM present AS session CROSS JOIN since
     LEFT JOIN unnest(%(places)s::bytea[], %(editions)s::text[], %(positions)s::bigint[]) AS known (place, edition, position)
         ON known.place = session.place
+    -- A dump that was restored contains IDs of another server's transactions.
     WHERE session.changed >= since.cursor
+      AND (since.cursor = '0' OR session.changed < since.next OR session.changed = pg_current_xact_id_if_assigned())
 )
 SELECT since.following::text, total.number, CASE
         WHEN total.number <> %(known)s + (SELECT count(*) FROM changed WHERE id > %(newest)s)

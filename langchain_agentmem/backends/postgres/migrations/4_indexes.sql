@@ -3,7 +3,7 @@ expects no rows. It then finds an item by an index on namespaces alone, and read
 
 -- drop_prefixes --
 -- Remove the indexes on namespaces alone.
-DROP INDEX store_prefix_idx, agentmem_item_texts_by_prefix
+DROP INDEX IF EXISTS store_prefix_idx, agentmem_item_texts_by_prefix
 
 -- item_places --
 -- Create the index that replaces LangGraph's. It has LangGraph's name, so that LangGraph's store does not create its own again.

@@ -83,11 +83,13 @@ SELECT agentmem_watch_vectors()
 
 -- changed_items --
 -- Return what changed in the words and vectors of the items below a prefix since a reader's last call. The first row has the
--- state that was read, NULL in a transaction with uncommitted changes; whether the following rows are all items (1), those that
--- changed (0), or none because there are too many items (2); the digests of items that are gone, perhaps of other prefixes; and
--- the prefixes and keys of the items that have expired, as JSON. The error AM001 means that the words of some items are to be analysed first. Parameters: the prefix
--- itself and the range below it; the state and the time of the last call (NULL: none); whether to return vectors, in the format of
--- `vector_send`; the number of items that are too many, plus one; `now_`.
+-- state that was read, NULL in a transaction with uncommitted changes; whether the following rows are all items (1), those
+-- that changed (0), or none because there are too many items (2); the digests of items that are gone, perhaps of other
+-- prefixes; and the prefixes and keys of the items that have expired, as JSON; their rows are returned too, because
+-- LangGraph's store may restart a TTL. An ID that no transaction can have yet is one of another server, which a dump
+-- restored: it is no change. The error AM001 means that the words of some items are to be analysed first. Parameters: the
+-- prefix itself and the range below it; the state and the time of the last call (NULL: none); whether to return vectors, in
+-- the format of `vector_send`; the number of items that are too many, plus one; `now_`.
 CREATE FUNCTION agentmem_changed_items(
     own_ text, first_ text, last_ text, known_ text, read_at_ double precision, vectors_ boolean, most_ bigint,
     now_ double precision
@@ -100,6 +102,7 @@ DECLARE
     at_ timestamptz := to_timestamp(now_);
     old_ pg_snapshot := known_::pg_snapshot;
     current_ pg_snapshot := pg_current_snapshot();
+    own_id_ xid8 := pg_current_xact_id_if_assigned();
     prefixes_ text[];
     keys_ text[];
 BEGIN
@@ -114,7 +117,8 @@ BEGIN
         IF read_at_ > extract(epoch FROM now()) - 43200 AND pg_snapshot_xmax(current_) >= pg_snapshot_xmax(old_) THEN
             SELECT string_agg(deletion.place, ''::bytea) INTO gone FROM (
                 SELECT place FROM agentmem_item_deletions
-                WHERE changed >= pg_snapshot_xmin(old_) AND NOT pg_visible_in_snapshot(changed, old_) LIMIT 10001
+                WHERE changed >= pg_snapshot_xmin(old_) AND NOT pg_visible_in_snapshot(changed, old_)
+                  AND (changed < pg_snapshot_xmax(current_) OR changed = own_id_) LIMIT 10001
             ) AS deletion;
         ELSE
             old_ := NULL;
@@ -125,7 +129,7 @@ BEGIN
     END IF;
     SELECT json_agg(json_build_array(item.prefix, item.key))::text INTO expired FROM store AS item
     WHERE item.expires_at <= at_ AND (item.prefix = own_ OR (item.prefix ~>=~ first_ AND item.prefix ~<~ last_));
-    snapshot := CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN current_::text END;
+    snapshot := CASE WHEN own_id_ IS NULL THEN current_::text END;
     read_at := extract(epoch FROM now());
     IF old_ IS NULL THEN
         gone := NULL;
@@ -145,6 +149,7 @@ BEGIN
         SELECT array_agg(found.prefix), array_agg(found.key) INTO prefixes_, keys_ FROM (
             SELECT DISTINCT text.prefix, text.key FROM agentmem_item_texts AS text
             WHERE text.changed >= pg_snapshot_xmin(old_) AND NOT pg_visible_in_snapshot(text.changed, old_)
+              AND (text.changed < pg_snapshot_xmax(current_) OR text.changed = own_id_)
               AND (text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_))
         ) AS found;
         IF prefixes_ IS NULL THEN
@@ -169,8 +174,7 @@ BEGIN
             FROM store_vectors AS stored
             WHERE stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_)
             GROUP BY stored.prefix, stored.key
-        ) AS near USING (prefix, key)
-        WHERE {item_alive:item};
+        ) AS near USING (prefix, key);
     ELSIF old_ IS NULL THEN
         RETURN QUERY
         SELECT NULL::text, NULL::double precision, NULL::integer, NULL::bytea, NULL::text, item.prefix, item.key,
@@ -179,8 +183,7 @@ BEGIN
             SELECT text.prefix, text.key, {indexed_words}
             FROM agentmem_item_texts AS text
             WHERE text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_) GROUP BY text.prefix, text.key
-        ) AS indexed JOIN store AS item USING (prefix, key)
-        WHERE {item_alive:item};
+        ) AS indexed JOIN store AS item USING (prefix, key);
     ELSIF vectors_ THEN
         RETURN QUERY
         SELECT NULL::text, NULL::double precision, NULL::integer, NULL::bytea, NULL::text, item.prefix, item.key,
@@ -193,8 +196,7 @@ BEGIN
         ) AS indexed CROSS JOIN LATERAL (
             SELECT {packed_vectors}
             FROM store_vectors AS stored WHERE stored.prefix = wanted.prefix AND stored.key = wanted.key
-        ) AS near
-        WHERE {item_alive:item};
+        ) AS near;
     ELSE
         RETURN QUERY
         SELECT NULL::text, NULL::double precision, NULL::integer, NULL::bytea, NULL::text, item.prefix, item.key,
@@ -204,7 +206,6 @@ BEGIN
         ) AS item CROSS JOIN LATERAL (
             SELECT {indexed_words}
             FROM agentmem_item_texts AS text WHERE text.prefix = wanted.prefix AND text.key = wanted.key
-        ) AS indexed
-        WHERE {item_alive:item};
+        ) AS indexed;
     END IF;
 END $$
