@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
     Backend,
     CheckpointKey,
     CheckpointRow,
+    HeadChangedError,
     ItemRow,
     ItemState,
     RecordQuery,
     Replacement,
+    ScopeHead,
     SessionKey,
     SessionState,
     StoredCheckpoint,
@@ -21,6 +25,7 @@ from langchain_agentmem.backends.contract import (
     ThreadRows,
     ThreadState,
     ThreadWrite,
+    VariablePut,
     VariableRow,
     VariableScope,
 )
@@ -210,6 +215,17 @@ class TransferContract(ContractCase):
             later = [row._replace(expires_at=None) for row in changed]
             assert self.write(backend, backend.transfer.restore_variables("default", later, NOW + 61)) == 4
             assert self.read(backend, backend.transfer.variables("default", user, NOW + 61)) == later
+
+    def test_variables_are_restored_together_with_the_head(self, backend: Backend) -> None:
+        for scope in (VariableScope("default", "alice"), VariableScope("default", None, None, "writer")):
+            rows = [VariableRow(scope, name, "1", NOW - 9.5, NOW - 8, None) for name in ("a", "b")]
+            head = ScopeHead("~head", None, VariablePut("~head", "1"))
+            assert self.write(backend, backend.transfer.restore_variables("default", rows, NOW, head)) == 2
+            more = [row._replace(name=row.name * 2) for row in rows]
+            with pytest.raises(HeadChangedError):
+                self.write(backend, backend.transfer.restore_variables("default", more, NOW, head))
+            found = self.read(backend, backend.variables.read(scope, None, NOW))
+            assert {row.name: row.value for row in found} == {"a": "1", "b": "1", "~head": "1"}
 
     # Items
 

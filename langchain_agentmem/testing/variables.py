@@ -239,6 +239,8 @@ class VariableContract(ContractCase):
                         self.write(
                             backend, backend.variables.remove(scope, ["a"], NOW, ScopeHead("~head", wrong or "4", put))
                         )
+            with pytest.raises(HeadChangedError):
+                self.write(backend, backend.variables.remove(scope, ["a"], NOW, ScopeHead("~head", None, None)))
             assert values(scope, NOW) == {"a": "1", "~head": "1"}
             change(scope, "1", "2", NOW + 5, a="2", b="3")
             head = ScopeHead("~head", "2", VariablePut("~head", "3", 100.0))
@@ -249,16 +251,29 @@ class VariableContract(ContractCase):
             head = ScopeHead("~head", "4", None)
             assert self.write(backend, backend.variables.remove(scope, ["b"], NOW + 105, head)) == 1
             assert values(scope, NOW + 105) == {}
+            self._set(backend, scope, NOW + 105, c="4")
+            head = ScopeHead("~head", None, None)
+            assert self.write(backend, backend.variables.remove(scope, ["c"], NOW + 105, head)) == 1
+            assert values(scope, NOW + 105) == {}
+            change(scope, None, "5", NOW + 105)
+            assert values(scope, NOW + 105) == {"~head": "5"}
 
     def test_an_opening_sets_variables_together_with_the_head(self, backend: Backend) -> None:
         def open_(expected: str | None, new: str, value: str) -> None:
             head = ScopeHead("~head", expected, VariablePut("~head", new))
-            opening = Opening(secrets.randbits(62), NOW, Ending(False), variables=[VariablePut("a", value)], head=head)
-            self.write(backend, backend.openings.open(KEY, opening))
+            puts, metadata = [VariablePut("a", value)], f'{{"number": {value}}}'
+            opening = Opening(secrets.randbits(62), NOW, Ending(False), metadata=metadata, variables=puts, head=head)
+            assert self.write(backend, backend.openings.open(KEY, opening)).metadata == metadata
+
+        def metadata() -> str | None:
+            found = self.read(backend, backend.openings.get(KEY, NOW))
+            return None if found is None else found.metadata
 
         open_(None, "1", "1")
         with pytest.raises(HeadChangedError):
             open_(None, "2", "2")
+        assert metadata() == '{"number": 1}'
         open_("1", "2", "3")
+        assert metadata() == '{"number": 3}'
         rows = self.read(backend, backend.variables.read(VariableScope(*KEY), None, NOW))
         assert {row.name: row.value for row in rows} == {"a": "3", "~head": "2"}

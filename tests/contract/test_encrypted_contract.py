@@ -21,6 +21,7 @@ from langchain_agentmem.backends.contract import (
     SessionState,
     ThreadKey,
     VariablePut,
+    VariableRow,
     VariableScope,
 )
 from langchain_agentmem.backends.encrypted import EncryptedBackend
@@ -114,6 +115,13 @@ class _Encrypted:
         ):
             with pytest.raises(ConfigurationError, match="sets the heads of sessions and variables itself"):
                 self.write(backend, program)
+
+    def test_variables_are_restored_together_with_the_head(self, backend: Backend) -> None:
+        """The backend itself sets the head."""
+        rows = [VariableRow(VariableScope("default", "alice"), "a", "1", NOW, NOW, None)]
+        head = ScopeHead("~head", None, VariablePut("~head", "1"))
+        with pytest.raises(ConfigurationError, match="sets the heads of sessions and variables itself"):
+            self.write(backend, backend.transfer.restore_variables("default", rows, NOW, head))
 
     def test_an_opening_sets_variables_together_with_the_head(self, backend: Backend) -> None:
         """The backend itself sets the head. An opening that ends the session begins with a new one."""

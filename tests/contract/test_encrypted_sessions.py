@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from counting import Costs
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from raw_checkpoints import RawDatabase
 
-from langchain_agentmem import AgentMemory, Retention, TamperedDataError
+from langchain_agentmem import AgentMemory, Retention, TamperedDataError, UnknownMessageError
 from langchain_agentmem.backends.contract import SessionKey, StoredSummary
 
 MASTER = bytes(range(32))
@@ -225,3 +226,76 @@ async def test_a_head_of_properties_costs_no_further_statement(url, monkeypatch)
         assert [kind for kind, _ in counts[None]] == [kind for kind, _ in counts[MASTER]]
     else:
         assert counts[None] == counts[MASTER]
+
+
+ENDING = {"brief": Retention("session"), "short": Retention(max_messages=2)}
+
+
+def apply(memory: AgentMemory, step: tuple[str, str | None, int, int, int]) -> None:
+    """Change the session of a user. Changes of messages and sessions that do not exist do nothing."""
+    action, agent, number, size, old = step
+    history = memory.history("trip", user_id="alice", agent=agent)
+    with contextlib.suppress(UnknownMessageError, KeyError):
+        if action == "add":
+            history.add_messages([KINDS[old % 4](f"{number} {at}", id=f"{number}-{at}") for at in range(size)])
+        elif action == "clear":
+            history.clear()
+        elif action == "delete":
+            history.delete(f"{old}-0")
+        elif action == "replace":
+            history.replace(f"{old}-0", HumanMessage(f"replaced {number}", id=f"{old}-0"))
+        elif action == "truncate":
+            history.truncate(after=f"{old}-0")
+        elif action == "rename":
+            memory.sessions.rename("trip", f"title {number}", user_id="alice")
+        elif action == "end":
+            memory.sessions.end("trip", user_id="alice")
+
+
+def test_a_title_that_ended_with_its_session_is_no_damage(url):
+    steps = [("add", "brief"), ("rename", None), ("end", None), ("add", None)]
+    with AgentMemory.from_url(url, key=MASTER, retention=ENDING) as memory:
+        for number, (action, agent) in enumerate(steps):
+            apply(memory, (action, agent, number, 1, 0))
+        assert [one.title for one in memory.sessions.list(user_id="alice")] == ["3 0"]
+
+
+def test_sessions_of_many_agents_are_those_without_a_key():
+    actions = ["add", "add", "add", "clear", "delete", "replace", "truncate", "rename", "end"]
+    for seed in range(12):
+        chance = random.Random(seed)
+        made = [AgentMemory.from_url("sqlite:///:memory:", key=key, retention=ENDING) for key in (MASTER, None)]
+        for number in range(25):
+            agent = chance.choice([None, "brief", "short", "writer"])
+            step = (chance.choice(actions), agent, number, chance.randint(1, 3), chance.randrange(13))
+            found = []
+            for memory in made:
+                apply(memory, step)
+                texts = [one.text for one in memory.history("trip", user_id="alice").messages]
+                found.append((texts, [one.title for one in memory.sessions.list(user_id="alice")]))
+            assert found[0] == found[1], (seed, step)
+        for memory in made:
+            memory.close()
+
+
+async def test_an_interrupted_clear_leaves_the_session_readable(url, call, monkeypatch):
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        history = memory.history("trip", user_id="alice")
+        history.add_messages([HumanMessage("Hello"), AIMessage("Hi")])
+        backend, key = memory.backend, SessionKey("default", "alice", "trip")
+        summary = StoredSummary("A greeting.", 1, 1)
+        assert backend.write(backend.messages.swap_summary(key, None, summary, None, time.time()))
+        with monkeypatch.context() as patched:
+
+            def fail(*_: Any) -> Any:
+                raise ConnectionError
+
+            patched.setattr(backend.inner.messages, "clear", fail)
+            with pytest.raises(ConnectionError):
+                await call(history.clear)
+        with AgentMemory.from_url(url, key=MASTER) as other:
+            for one in (memory, other):
+                assert len(await call(one.sessions.list, user_id="alice")) == 1
+        await call(history.clear)
+        (found,) = await call(memory.sessions.list, user_id="alice")
+        assert found.summary is None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from counting import Costs
 from raw_variables import RawVariables
 
 from langchain_agentmem import AgentMemory, TamperedDataError
+from langchain_agentmem.backends.contract import VariableScope
 from langchain_agentmem.backends.encrypted.item_heads import HEADS
 
 MASTER = bytes(range(32))
@@ -232,3 +235,81 @@ async def test_a_head_costs_no_further_statement(url, monkeypatch):
         assert [kind for kind, _ in counts[None]] == [kind for kind, _ in counts[MASTER]]
     else:
         assert counts[None] == counts[MASTER]
+
+
+async def test_a_deletion_after_an_early_read_keeps_the_scope_readable(url, call):
+    """A process that has read an empty scope deletes a variable that another one has set since."""
+    async with AgentMemory.from_url(url, key=MASTER) as one, AgentMemory.from_url(url, key=MASTER) as other:
+        for scope in SCOPES:
+            assert await call(one.variables.get, "city", **scope) is None
+            await call(other.variables.set_many, {"city": "Bern", "tone": "formal"}, **scope)
+            assert await call(one.variables.delete, "city", **scope)
+            for memory in (one, other):
+                assert await call(memory.variables.all, **scope) == {"tone": "formal"}
+            await call(other.variables.clear, **scope)
+
+
+def test_readers_in_other_threads_do_not_disturb_a_deletion(url):
+    broken = []
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        for number in range(15):
+            user, stopped = f"user {number}", threading.Event()
+
+            def read(user: str = user, stopped: threading.Event = stopped) -> None:
+                while not stopped.is_set():
+                    memory.variables.get("city", user_id=user)
+
+            with ThreadPoolExecutor(2) as pool:
+                readers = [pool.submit(read) for _ in range(2)]
+                memory.variables.set("city", "Bern", user_id=user)
+                memory.variables.delete("city", user_id=user)
+                stopped.set()
+            broken += [reader.exception() for reader in readers if reader.exception()]
+            assert memory.variables.all(user_id=user) == {}
+    assert not broken
+
+
+async def test_a_user_with_an_expired_variable_is_forgotten(url, call, monkeypatch):
+    began, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: began() + shift[0])
+    scope = {"user_id": "alice", "session_id": "trip"}
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        await call(memory.variables.set, "short", 1, ttl=10, **scope)
+        shift[0] = 200.0
+        await call(memory.variables.set, "long", 2, **scope)
+        counted = await call(memory.forget, "alice", dry_run=True)
+        assert (await call(memory.forget, "alice")).deleted == counted.deleted
+        assert counted.deleted["sessions"] == 1
+        assert await call(memory.variables.all, **scope) == {}
+
+
+async def test_a_reader_with_an_earlier_clock_accepts_an_expired_variable(url, call, monkeypatch):
+    began, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: began() + shift[0])
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        for name in ("city", "tone"):
+            await call(memory.variables.set, name, 1, user_id="alice", ttl=10)
+        early = time.time()
+        for shift[0] in (12.0, 18.0, 40.0):  # the head was stored again after the first two expired
+            await call(memory.variables.set, "new", 2, user_id="alice")
+            rows = memory.backend.read(memory.backend.variables.read(VariableScope("default", "alice"), None, early))
+            assert sorted(row.name for row in rows) == ["city", "new", "tone"]
+
+
+async def test_an_interrupted_import_of_variables_is_continued(url, call, tmp_path, monkeypatch):
+    path = tmp_path / "variables.jsonl"
+    with AgentMemory.from_url("sqlite:///:memory:") as source:
+        source.variables.set_many({"city": "Bern", "tone": "formal"}, user_id="alice")
+        source.export(path)
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        with monkeypatch.context() as patched:
+
+            def fail(*_: Any) -> Any:
+                raise ConnectionError
+
+            patched.setattr(memory.backend.inner.transfer, "restore_variables", fail)
+            with pytest.raises(ConnectionError):
+                await call(memory.import_from, path)
+        assert await call(memory.variables.all, user_id="alice") == {}
+        await call(memory.import_from, path)
+        assert await call(memory.variables.all, user_id="alice") == {"city": "Bern", "tone": "formal"}

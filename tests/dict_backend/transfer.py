@@ -8,6 +8,7 @@ from dict_backend.checkpoints import Thread
 from dict_backend.items import StoredItem
 from dict_backend.messages import Session
 from dict_backend.programs import alive, program
+from dict_backend.variables import swap_head
 from langchain_agentmem.backends.contract import (
     Backend,
     ItemState,
@@ -95,8 +96,10 @@ class Transfer:
         return sorted(rows, key=lambda row: (row.scope.agent or "", row.name))
 
     @program
-    def restore_variables(self, tenant, rows, now):
+    def restore_variables(self, tenant, rows, now, head=None):
         added = 0
+        if head is not None:
+            swap_head(rows[0].scope, self._variables._of(rows[0].scope, now)[0], head, now)
         for row in rows:
             own = self._variables._scopes.setdefault(VariableScope(*row.scope), {})
             if not alive(own.get(row.name), now):

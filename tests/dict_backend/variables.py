@@ -28,7 +28,7 @@ def swap_head(scope, rows, head, now):
     if (known.value if alive(known, now) else None) != head.expected:
         raise HeadChangedError
     if head.put is None:
-        del rows[head.name]
+        rows.pop(head.name, None)
     else:
         put_all(scope, rows, [head.put], now)
 

@@ -15,7 +15,7 @@ from langchain_agentmem.backends.contract.items import ItemRow, Namespace
 from langchain_agentmem.backends.contract.messages import MessageRow, SessionKey, StoredSummary
 from langchain_agentmem.backends.contract.records import RecordRow
 from langchain_agentmem.backends.contract.stale import Page
-from langchain_agentmem.backends.contract.variables import VariableRow
+from langchain_agentmem.backends.contract.variables import ScopeHead, VariableRow
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue
 from langchain_agentmem.encoding.references import Typed
@@ -166,10 +166,21 @@ class TransferTable(Protocol):
         They are sorted by agent (none first) and name.
         """
 
-    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
+    def restore_variables(
+        self, tenant: str, rows: Sequence[VariableRow], now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
         """Store variables outside of sessions, unless they exist; return the number of stored variables.
 
         A variable that has expired is replaced.
+
+        Args:
+            tenant: The tenant.
+            rows: The variables.
+            now: The current time.
+            head: A change of the head of the scope, which all variables have then. Default: None.
+
+        Raises:
+            HeadChangedError: The head is not `ScopeHead.expected`. No variable was stored.
         """
 
     # Items

@@ -58,7 +58,7 @@ class ScopeHead(NamedTuple):
     expected: str | None
     """The value that the head must have; None: there must be none that has not expired."""
     put: VariablePut | None
-    """The new head; None: delete it."""
+    """The new head; None: delete it. If none is expected either, the change only checks that there is none."""
 
 
 class VariableRow(NamedTuple):

@@ -237,11 +237,16 @@ class Head(NamedTuple):
             ending=self.ending.minus(removed),
         ).without_summaries()
 
-    def without(self, agent: str | None) -> Head:
-        """Return the head after the messages of an agent were deleted, or those of all agents."""
-        if agent is None:  # the summaries are emptied
+    def without(self, agent: str | None, *, surely: bool) -> Head:
+        """Return the head after the messages of an agent were deleted, or those of all agents.
+
+        Args:
+            agent: The agent; None for all.
+            surely: If false, the deletion may be interrupted, so that the summaries stay.
+        """
+        if agent is None and surely:  # the summaries are emptied
             return self._replace(messages={}, summaries=dict.fromkeys(self.summaries, (b"",)))
-        messages = {one: positions for one, positions in self.messages.items() if one != agent}
+        messages = {one: positions for one, positions in self.messages.items() if agent not in (None, one)}
         return self._replace(messages=messages).without_summaries()
 
     def without_summaries(self) -> Head:
@@ -278,6 +283,12 @@ class Head(NamedTuple):
             at in self.ending for one in self.messages.values() for at in one.newest()
         )
 
+    def with_gone_title(self) -> Head:
+        """Return the head that also accepts no title, if the backend may have deleted the title with messages."""
+        if self.is_empty or not any(map(self.may_be_gone, self.titles)):
+            return self
+        return self._replace(titles=tuple(dict.fromkeys([*self.titles, NO_TITLE])))
+
     def titled(self, suggested: Sequence[Title]) -> Head:
         """Return the head after an addition of messages; a session without title has the first suggested one.
 
@@ -285,7 +296,7 @@ class Head(NamedTuple):
             suggested: The titles that the added messages suggest.
         """
         found = next((one for one in suggested if self.has(one[1])), None)
-        if not self.titles or found is None or not any(one == NO_TITLE or self.may_be_gone(one) for one in self.titles):
+        if found is None or NO_TITLE not in self.titles:
             return self
         titles = tuple(dict.fromkeys([*(one for one in self.titles if one != NO_TITLE), found]))
         return self._replace(titles=titles if len(titles) <= _MOST_TITLES else ())

@@ -16,7 +16,7 @@ for each item, a digest of the key, the random tag of the stored row, the time o
   commits. If the head has changed since the rows were read, the listing starts again.
 * A search that ranks in this process reads all heads. A search in the database checks the items that it returns.
 * The head mirrors the expiry of each item: a touch changes it in the same transaction. The sweep needs no key. Entries of
-  items that have expired are removed with the next write. The head has the expiry of its last item, and vanishes with it.
+  items that expired a minute ago are removed with the next write. The head outlives its last item by a minute.
 * A restored item has a tag that depends on its content, and the head is stored first. So an interrupted import, which may
   leave entries without items on Redis, is continued by the same import.
 * A rotation of the key encrypts heads and items again and changes neither tags nor entries.
@@ -42,8 +42,9 @@ MAX_LISTED = 200
 """The number of rows of heads and parts up to which a listing checks that no item is missing."""
 
 GRACE = 60.0
-"""Seconds before its expiry from which an item may be missing, because clocks differ."""
-MARGIN = 5.0
+"""Seconds by which clocks may differ: the time before its expiry for which an item may be missing, and after it for which its
+entry is kept."""
+MARGIN = GRACE + 5.0
 """Seconds that a head outlives its last item."""
 
 TAG_BYTES, DIGEST_BYTES = 6, 8
@@ -179,14 +180,9 @@ def split(entries: Entries, parts: int) -> list[dict[bytes, Entry]]:
     return found
 
 
-def living(entries: Entries, now: float) -> dict[bytes, Entry]:
-    """Return the entries of items that have not expired."""
-    return {digest: entry for digest, entry in entries.items() if entry.is_alive(now)}
-
-
 def edited(entries: Entries, edits: Edits, now: float) -> dict[bytes, Entry]:
-    """Return the entries of items that have not expired, after some changes."""
-    changed = living(entries, now)
+    """Return the entries after some changes, without those of items that expired more than `GRACE` seconds ago."""
+    changed = {digest: entry for digest, entry in entries.items() if entry.is_alive(now - GRACE)}
     for digest, edit in edits.items():
         changed.pop(digest, None)
         if edit is not None:

@@ -116,6 +116,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             restoration: The properties of a session that is restored. Default: None.
         """
         stored, head = known or (yield from self._state(key, addition.now))
+        head = head.with_gone_title()
         if addition.keep is not None and head.ending:
             head = yield from self._without_ended(key, head, addition.now)
         following = head.plus([added(row) for row in addition.rows])
@@ -326,7 +327,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         def without(head: Head) -> Head:
-            return head.without(agent).settled(surely=self._whole and not head.is_empty)
+            return head.without(agent, surely=self._whole).settled(surely=self._whole and not head.is_empty)
 
         yield from self._change_head(key, without)
         yield from self._inner.clear(self._key(key), self._agent(agent))
@@ -368,7 +369,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         log = yield from self._log(key, now)
         given = replacement.row
         replaced = []
-        head, stored = log.head, log.stored
+        head, stored = log.head.with_gone_title(), log.stored
         for old in (one for one in log.messages if one.id_digest == replacement.id_digest):
             if replacement.agent not in (None, old.row.agent):
                 continue

@@ -122,5 +122,6 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
 
     @as_inner
     def session_variables(self, key: SessionKey, now: float) -> Program[list[VariableRow]]:
+        # They are counted before they are deleted, so they are not compared with their heads.
         rows = yield from self._inner.session_variables(self._key(key), now)
-        return self._variables.checked_scopes(rows, now)
+        return self._variables.cipher.plain(rows)

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Page,
     RecordRow,
+    ScopeHead,
     SessionKey,
     SessionState,
     StoredCheckpoint,
@@ -30,7 +31,7 @@ from langchain_agentmem.backends.encrypted.heads import NO_TITLE, Head
 from langchain_agentmem.backends.encrypted.message_rows import added, check_page, is_deleted
 from langchain_agentmem.backends.encrypted.records import RecordCipher
 from langchain_agentmem.backends.encrypted.session_rows import SessionCipher
-from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
+from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, refuse_head
 from langchain_agentmem.backends.encrypted.thread_transfer import ThreadTransfer
 from langchain_agentmem.backends.encrypted.variable_heads import NO_HEAD, by_scope
 from langchain_agentmem.encoding.codec import Codec
@@ -148,10 +149,11 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     def restore_messages(self, rows: Mapping[SessionKey, Sequence[MessageRow]], now: float) -> Program[int]:
         keys = [key for key, own in rows.items() if own]
         heads = yield from together([self._heads.head(self._key(key), now) for key in keys])
+        existing = yield from self._existing(dict(zip(keys, heads, strict=True)), now)
         swaps = []
         sealed: dict[SessionKey, list[MessageRow]] = {}
         for key, stored in zip(keys, heads, strict=True):
-            if stored == LogHead(0, None):
+            if key not in existing:
                 continue
             head = self._messages.head(key, stored, restoring=True)
             new = {row.position: added(row) for row in rows[key] if not head.has(row.position)}
@@ -164,6 +166,13 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             ]
         yield from together(swaps)  # the heads are first, so that an interrupted restoration can be continued
         return (yield from self._inner.restore_messages(sealed, now))
+
+    def _existing(self, heads: Mapping[SessionKey, LogHead], now: float) -> Program[set[SessionKey]]:
+        """Return the sessions that exist. One without messages may have no head."""
+        unknown = [key for key, stored in heads.items() if stored == LogHead(0, None)]
+        openings = self._backend.inner.openings
+        found = yield from together([openings.get(self._key(key), now) for key in unknown])
+        return set(heads) - {key for key, row in zip(unknown, found, strict=True) if row is None}
 
     def _swap(self, key: SessionKey, stored: LogHead, head: Head, now: float) -> Program[None]:
         value = self._messages.sealed_head(key, head)
@@ -183,7 +192,10 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         return _sorted(self._variables.checked_scopes(rows, now))
 
     @storage_program
-    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
+    def restore_variables(
+        self, tenant: str, rows: Sequence[VariableRow], now: float, head: ScopeHead | None = None
+    ) -> Program[int]:
+        refuse_head(head)
         restored = 0
         for scope, own in by_scope(rows).items():
             table, cipher = self._backend.inner.variables, self._variables.cipher
@@ -191,11 +203,10 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             stored = yield from table.read(sealed_scope, [cipher.name(row.name) for row in own], now)
             known = {row.name for row in stored if row.scope == sealed_scope}
             new = [row for row in own if cipher.name(row.name) not in known]
-            if new:  # the head is first, so that an interrupted restoration can be continued
+            if new:
                 change, sealed = yield from self._variables.restoring(scope, new, now)
-                yield from table.set(sealed_scope, (), now, head=change.head)
+                restored += yield from self._inner.restore_variables(tenant, sealed, now, change.head)
                 self._variables.keep(scope, change)
-                restored += yield from self._inner.restore_variables(tenant, sealed, now)
         return restored
 
     # Items

@@ -87,8 +87,8 @@ NO_HEAD = State(None, Head())
 class Change(NamedTuple):
     """A change of variables of a scope."""
 
-    head: ScopeHead | None
-    """The change of the head; None if the scope has none, and needs none."""
+    head: ScopeHead
+    """The change of the head. If the scope has none, and needs none, it only checks that there is none."""
     following: State
     """The head that is stored then."""
     puts: Sequence[VariablePut] = ()
@@ -158,9 +158,9 @@ class VariableGuard:
     @staticmethod
     def head_rows(scope: VariableScope, change: Change, now: float) -> list[VariableRow]:
         """Return the row of a new head, to be stored together with the rows of an encrypted scope."""
-        if change.head is None or change.head.put is None:
-            return []
         put = change.head.put
+        if put is None:
+            return []
         return [VariableRow(scope, put.name, put.value, now, now, None if put.ttl is None else now + put.ttl)]
 
     def keep(self, scope: VariableScope, change: Change) -> None:
@@ -198,8 +198,7 @@ class VariableGuard:
     def _change(self, scope: VariableScope, state: State, edits: Edits, now: float) -> Change:
         entries = heads.edited(state.head.entries, edits, now)
         if not entries:
-            gone = None if state.stored is None else ScopeHead(HEADS, state.stored, None)
-            return Change(gone, NO_HEAD)
+            return Change(ScopeHead(HEADS, state.stored, None), NO_HEAD)
         head = Head(len(entries), (), entries, max(now, state.head.base))
         value = self._seal.json(head.packed(), *_place("variable head", scope, ""))
         ttl = None if head.expires == NEVER else max(0.0, head.expires - head.base) + heads.MARGIN
@@ -235,8 +234,11 @@ class VariableGuard:
             self._known.put(scope, state)
             entries = state.head.entries
             opened = {self.digest(row.name): (row, tag) for row, tag in map(self.cipher.opened, _without_heads(own))}
-            for digest, (row, tag) in opened.items():
-                self._check(row, tag, entries.get(digest))
+            for digest, (row, tag) in list(opened.items()):
+                if digest not in entries and row.expires_at is not None and row.expires_at <= (now or time.time()):
+                    del opened[digest]  # it was not swept yet
+                else:
+                    self._check(row, tag, entries.get(digest))
             wanted = None if whole_session and scope.session is not None else names
             self._check_missing(scope, entries, opened, wanted, now)
             found += [row for row, _ in opened.values()]

@@ -19,7 +19,7 @@ from langchain_agentmem.backends.contract import (
     VariableScope,
     VariableTable,
 )
-from langchain_agentmem.backends.encrypted.item_heads import HEADS
+from langchain_agentmem.backends.encrypted.item_heads import HEADS, MARGIN
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, refuse_head
 from langchain_agentmem.backends.encrypted.variable_heads import VariableGuard
 from langchain_agentmem.encoding.encryption import KeyRing
@@ -91,7 +91,8 @@ class EncryptedVariables(EncryptedTable[VariableTable]):
 
     @as_inner
     def users(self, tenant: str, now: float) -> Program[list[str]]:
-        return [self._ring.plain_id("user", one) for one in (yield from self._inner.users(tenant, now))]
+        # A head outlives the last variable of its scope by `MARGIN`.
+        return [self._ring.plain_id("user", one) for one in (yield from self._inner.users(tenant, now + MARGIN))]
 
     @as_inner
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Page,
     RecordRow,
+    ScopeHead,
     SessionKey,
     SessionState,
     StoredCheckpoint,
@@ -50,7 +51,7 @@ from langchain_agentmem.backends.postgres.store import (
     text_vectors,
     wrapped,
 )
-from langchain_agentmem.backends.postgres.variables import scope_digest
+from langchain_agentmem.backends.postgres.variables import PostgresVariables, scope_digest
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue, ValueKey
 from langchain_agentmem.encoding.references import Typed
@@ -63,6 +64,7 @@ class PostgresTransfer:
     def __init__(self, schema: str | None, items: PostgresItems) -> None:
         self._sql = statements("transfer.sql", schema)
         self._items = items
+        self._variables = PostgresVariables(schema)
 
     # Sessions
 
@@ -191,7 +193,15 @@ class PostgresTransfer:
         return [VariableRow(VariableScope(tenant, user_id, None, agent or None), *rest) for agent, *rest in rows]
 
     @storage_program
-    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:  # noqa: ARG002
+    def restore_variables(
+        self,
+        tenant: str,  # noqa: ARG002
+        rows: Sequence[VariableRow],
+        now: float,
+        head: ScopeHead | None = None,
+    ) -> Program[int]:
+        if head is not None:
+            yield from self._variables.set(rows[0].scope, (), now, head=head)
         return (yield from self._add_variables([(None, row) for row in rows], now))
 
     def _add_variables(self, rows: Sequence[tuple[int | None, VariableRow]], now: float) -> Program[int]:

@@ -72,13 +72,17 @@ local function begin_edition()
   call('HSET', SESSION, 'edition', string.format('%.0f', time[1] * 1000000 + time[2]))
 end
 
+-- Return false if `replace_head` would.
+local function may_replace_head(from)
+  local found = call('HGET', SESSION, 'head') or ''
+  return ARGV[from] ~= '1' or found == ARGV[from + 1] or found == ARGV[from + 2]
+end
+
 -- Replace the head if the arguments from a position on say so: 1, the expected head ('' for none) and the new one. Return false, and
 -- change nothing, if the head is not the expected one.
 local function replace_head(from)
-  if ARGV[from] ~= '1' then return true end
-  local found = call('HGET', SESSION, 'head') or ''
-  if found ~= ARGV[from + 1] and found ~= ARGV[from + 2] then return false end
-  call('HSET', SESSION, 'head', ARGV[from + 2])
+  if not may_replace_head(from) then return false end
+  if ARGV[from] == '1' then call('HSET', SESSION, 'head', ARGV[from + 2]) end
   return true
 end
 

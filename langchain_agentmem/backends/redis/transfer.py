@@ -8,12 +8,14 @@ from typing import Any
 
 from langchain_agentmem.backends.contract import (
     CheckpointPut,
+    HeadChangedError,
     ItemKey,
     ItemPut,
     ItemState,
     MessageRow,
     Page,
     RecordRow,
+    ScopeHead,
     SessionKey,
     SessionState,
     StoredCheckpoint,
@@ -58,6 +60,7 @@ from langchain_agentmem.backends.redis.session_keys import (
 )
 from langchain_agentmem.backends.redis.store import RedisItems, enlisted_root
 from langchain_agentmem.backends.redis.variables import (
+    HEAD_CHANGED,
     agents_index,
     all_of_hash,
     identity_of_scope,
@@ -158,8 +161,21 @@ class RedisTransfer:
         return sorted(rows, key=lambda row: (row.scope.agent or "", row.name))
 
     @storage_program
-    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:  # noqa: ARG002
-        answers = yield from _last_answers([restore_variable_steps(row, now) for row in rows])
+    def restore_variables(
+        self,
+        tenant: str,  # noqa: ARG002
+        rows: Sequence[VariableRow],
+        now: float,
+        head: ScopeHead | None = None,
+    ) -> Program[int]:
+        scopes: dict[VariableScope, list[VariableRow]] = {}
+        for row in rows:
+            scopes.setdefault(row.scope, []).append(row)
+        answers = yield from _last_answers(
+            [restore_variable_steps(scope, own, now, head) for scope, own in scopes.items()]
+        )
+        if HEAD_CHANGED in answers:
+            raise HeadChangedError
         return sum(map(int, answers))
 
     # Items

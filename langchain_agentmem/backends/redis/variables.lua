@@ -19,16 +19,21 @@ local function write_variables(hash, agent, now, from)
   for at = from, ARGC, 3 do write_variable(hash, agent, ARGV[at], ARGV[at + 1], now, tonumber(ARGV[at + 2])) end
 end
 
+-- Return false if `swap_head` would.
+local function may_swap_head(hash, agent, now, from)
+  if ARGV[from] == '' then return true end
+  local known, value = call('HGET', hash, agent .. '\0' .. ARGV[from]), ''
+  if known and is_alive(select(3, struct.unpack('>ddd', known)), now) then value = string.sub(known, 25) end
+  return value == ARGV[from + 1]
+end
+
 -- Replace or delete the head of a scope: the arguments from a position on are its name (empty: change nothing), expected value ('' for
 -- none), new value ('' to delete it) and TTL ('' for none). Return false, and change nothing, if it is not the expected one.
 local function swap_head(hash, agent, now, from)
   if ARGV[from] == '' then return true end
-  local field = agent .. '\0' .. ARGV[from]
-  local known, value = call('HGET', hash, field), ''
-  if known and is_alive(select(3, struct.unpack('>ddd', known)), now) then value = string.sub(known, 25) end
-  if value ~= ARGV[from + 1] then return false end
+  if not may_swap_head(hash, agent, now, from) then return false end
   if ARGV[from + 2] == '' then
-    call('HDEL', hash, field)
+    call('HDEL', hash, agent .. '\0' .. ARGV[from])
   else
     write_variable(hash, agent, ARGV[from], ARGV[from + 2], now, tonumber(ARGV[from + 3]))
   end
@@ -173,10 +178,16 @@ end
 return {removed, call('HLEN', KEYS[1])}
 
 -- restore --
--- Add a variable, unless it exists. Return 1 if it was added.
+-- Add variables, unless they exist. Return their number; -1, and add none, if the head changed.
 -- KEYS: the hash.
--- ARGV: now, field, value.
-local known = call('HGET', KEYS[1], ARGV[2])
-if known and is_alive(select(3, struct.unpack('>ddd', known)), tonumber(ARGV[1])) then return 0 end
-call('HSET', KEYS[1], ARGV[2], ARGV[3])
-return 1
+-- ARGV: now, agent, those of `swap_head`, then for each variable: field, value.
+local now, added = tonumber(ARGV[1]), 0
+if not swap_head(KEYS[1], ARGV[2], now, 3) then return -1 end
+for at = 7, ARGC, 2 do
+  local known = call('HGET', KEYS[1], ARGV[at])
+  if not (known and is_alive(select(3, struct.unpack('>ddd', known)), now)) then
+    call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
+    added = added + 1
+  end
+end
+return added

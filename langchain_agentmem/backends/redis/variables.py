@@ -38,8 +38,8 @@ LUA = load_scripts("variables.lua", "variables")
 _HGET, _HMGET = command("HGET", "variables"), command("HMGET", "variables")
 
 _TIMES = struct.Struct(">ddd")
-_HEAD_CHANGED = -1
-"""The result of the script `remove` if the head of the scope is not the expected one."""
+HEAD_CHANGED = -1
+"""The result of the scripts `remove` and `restore` if the head of the scope is not the expected one."""
 
 
 class RedisVariables:
@@ -81,7 +81,7 @@ class RedisVariables:
         arguments = (optional(now), int(names is None), scope.agent or "", *_head_arguments(head), *(names or ()))
         steps = schedule_steps(scope, (), now, head)
         *_, (removed, left) = yield from InvokeAll([*steps, Invoke(LUA["remove"], hash_keys(scope), arguments)])
-        if removed == _HEAD_CHANGED:
+        if removed == HEAD_CHANGED:
             raise HeadChangedError
         if not left:
             yield from InvokeAll(delisted_steps(scope, now))
@@ -248,18 +248,26 @@ def _head_arguments(head: ScopeHead | None) -> list[Any]:
     return [head.name, head.expected or "", *(("", "") if put is None else (put.value, optional(put.ttl)))]
 
 
-def restore_variable_steps(row: VariableRow, now: float) -> list[Invoke]:
-    """Return the calls that store a variable outside of sessions, unless it exists. The last returns 1 if it was stored."""
-    scope = row.scope
+def restore_variable_steps(
+    scope: VariableScope, rows: Sequence[VariableRow], now: float, head: ScopeHead | None
+) -> list[Invoke]:
+    """Return the calls that store variables of a scope outside of sessions, unless they exist.
+
+    The last call returns the number of stored variables; `HEAD_CHANGED` if the head changed, so that none was stored.
+    """
     steps: list[Invoke] = []
-    if row.expires_at is not None:
+    ends = [row.expires_at for row in rows if row.expires_at is not None]
+    if ends:
         schedule = variable_schedule(scope.tenant)
-        steps.append(indexes.schedule(schedule, identity_of_scope(scope), row.expires_at, earliest=True))
+        steps.append(indexes.schedule(schedule, identity_of_scope(scope), min(ends), earliest=True))
+    used = max(row.updated_at for row in rows)
     if scope.user_id is not None:
-        steps.append(indexes.enlist(users_index(scope.tenant), scope.user_id, row.updated_at))
+        steps.append(indexes.enlist(users_index(scope.tenant), scope.user_id, used))
     elif scope.agent is not None:
-        steps.append(indexes.enlist(agents_index(scope.tenant), scope.agent, row.updated_at))
-    return [*steps, Invoke(LUA["restore"], hash_keys(scope), (optional(now), *pack_variable(row)))]
+        steps.append(indexes.enlist(agents_index(scope.tenant), scope.agent, used))
+    fields = (part for row in rows for part in pack_variable(row))
+    arguments = (optional(now), scope.agent or "", *_head_arguments(head), *fields)
+    return [*steps, Invoke(LUA["restore"], hash_keys(scope), arguments)]
 
 
 def pack_variable(row: VariableRow) -> tuple[str, bytes]:

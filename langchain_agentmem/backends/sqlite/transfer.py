@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Page,
     RecordRow,
+    ScopeHead,
     SessionKey,
     SessionState,
     StoredCheckpoint,
@@ -32,6 +33,7 @@ from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints, ad
 from langchain_agentmem.backends.sqlite.history import SqliteMessages, message_row, session_columns
 from langchain_agentmem.backends.sqlite.records import add_record
 from langchain_agentmem.backends.sqlite.store import SqliteItems, below, item_row
+from langchain_agentmem.backends.sqlite.variables import SqliteVariables
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue
@@ -135,7 +137,15 @@ class SqliteTransfer:
         rows = yield from Fetch(SQL["variables"], {"tenant": tenant, "user_id": user_id or "", "now": now})
         return [VariableRow(VariableScope(tenant, user_id, None, agent or None), *rest) for agent, *rest in rows]
 
-    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:  # noqa: ARG002
+    def restore_variables(
+        self,
+        tenant: str,  # noqa: ARG002
+        rows: Sequence[VariableRow],
+        now: float,
+        head: ScopeHead | None = None,
+    ) -> Program[int]:
+        if head is not None:
+            yield from SqliteVariables().set(rows[0].scope, (), now, head=head)
         return (yield from ExecuteMany(SQL["add_variable"], [_variable(row, _NO_SESSION, now) for row in rows]))
 
     # Items

@@ -176,11 +176,14 @@ class Importer:
                 else:
                     rows[key], edited = yield from self._wanted_messages(known, found)
                     edits += [(key, one) for one in edited]
-        if self._stores and (created or edits or any(rows.values())):
-            yield from Write(self._backend, self._restored(created, doomed, rows, edits))
+        messages = sum(map(len, rows.values()))
+        if self._stores and (created or edits or messages):
+            messages = yield from Write(self._backend, self._restored(created, doomed, rows, edits))
         self._fresh = created[-1].key if created else self._fresh
-        self._count_sessions(created, fresh, rows)
-        self._tally.stored["messages"] += len(edits)
+        for state in created:
+            if state.key in fresh:
+                self._tally.stored.update(sessions=1, summaries=len(state.summaries), variables=len(state.variables))
+        self._tally.stored["messages"] += messages + len(edits)
 
     def _parsed(self, batch: Sequence[NumberedLine]) -> dict[SessionKey, _Session]:
         sessions: dict[SessionKey, _Session] = {}
@@ -260,8 +263,9 @@ class Importer:
         doomed: Sequence[SessionKey],
         rows: dict[SessionKey, list[MessageRow]],
         edits: Sequence[tuple[SessionKey, Replacement]],
-    ) -> Program[None]:
-        now = time.time()
+    ) -> Program[int]:
+        """Store sessions with their messages, and return the number of added messages."""
+        now, added = time.time(), 0
         for key in doomed:
             yield from self._backend.messages.delete(key)
         restored = yield from self._transfer.restore_sessions(created, now)
@@ -274,19 +278,12 @@ class Importer:
                     raise InvalidInputError(msg)
         if any(rows.values()):
             yield from OffLoop(large=True)
-            yield from self._transfer.restore_messages({key: own for key, own in rows.items() if own}, now)
+            added = yield from self._transfer.restore_messages({key: own for key, own in rows.items() if own}, now)
         for key, edit in edits:
             replaced = yield from self._backend.messages.replace(key, edit._replace(token=secrets.randbits(62)), now)
             if replaced is None or [row.position for row in replaced] != [edit.row.position]:
                 raise _another_message(key, edit.row.position)
-
-    def _count_sessions(
-        self, created: Sequence[SessionState], fresh: set[SessionKey], rows: dict[SessionKey, list[MessageRow]]
-    ) -> None:
-        for state in created:
-            if state.key in fresh:
-                self._tally.stored.update(sessions=1, summaries=len(state.summaries), variables=len(state.variables))
-        self._tally.stored["messages"] += sum(map(len, rows.values()))
+        return added
 
     # Records and variables
 

@@ -57,7 +57,7 @@ BEGIN
 END $$
 
 -- open_session --
--- Open a session, and set variables of it. Return its metadata, its head, and false if a head changed, so that no variables were set.
+-- Open a session, and set variables of it. Return its metadata, its head, and false if a head changed, so that it was not opened.
 -- Parameters: those of the statement `open`. An open session keeps the longer timeout. An opening that was withdrawn before it arrived changes nothing: see `agentmem_close_session`.
 CREATE FUNCTION agentmem_open_session(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, now_ double precision, ttl_ double precision,
@@ -78,6 +78,18 @@ BEGIN
         PERFORM agentmem_end_session(found_);
     END IF;
     PERFORM agentmem_use_session(place_, owner_, tenant_, user_, session_, now_, ttl_, sliding_);
+    IF new_ IS NOT NULL THEN
+        SELECT head IS NOT DISTINCT FROM former_ OR head = new_ INTO is_done_ FROM agentmem_sessions WHERE place = place_;
+    END IF;
+    IF is_done_ AND cardinality(names_) > 0 THEN
+        is_done_ := agentmem_set_variables(
+            scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true,
+            head_, expected_, value_, head_ttl_
+        );
+    END IF;
+    IF NOT is_done_ THEN
+        RETURN;
+    END IF;
     UPDATE agentmem_sessions SET
         openings = CASE WHEN token_ = ANY (openings) THEN openings ELSE openings || token_ END,
         timeout = CASE
@@ -87,15 +99,7 @@ BEGIN
             WHEN openings = '{}' THEN timeout_
             WHEN timeout IS NOT NULL AND timeout_ IS NOT NULL THEN greatest(timeout, timeout_) END,
         metadata = coalesce(metadata_, metadata), ends = ends_, exceptions = exceptions_, head = coalesce(new_, head)
-    WHERE place = place_ AND (new_ IS NULL OR head IS NOT DISTINCT FROM former_ OR head = new_)
-    RETURNING metadata, head INTO stored_, session_head_;
-    is_done_ := FOUND;
-    IF is_done_ AND cardinality(names_) > 0 THEN
-        is_done_ := agentmem_set_variables(
-            scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true,
-            head_, expected_, value_, head_ttl_
-        );
-    END IF;
+    WHERE place = place_ RETURNING metadata, head INTO stored_, session_head_;
 END $$
 
 -- close_session --

@@ -30,13 +30,22 @@ CREATE INDEX agentmem_variables_by_session ON agentmem_variables (session) WHERE
 CREATE INDEX agentmem_variables_by_expiry ON agentmem_variables (tenant, expires_at) WHERE expires_at IS NOT NULL
 
 -- replace_head --
--- Replace or delete the head of a scope, which exists; return false if it is not the expected one. Parameters: place, those of a
--- head in the statement `set`, now.
+-- Replace or delete the head of a scope; return false if it is not the expected one. Parameters: place, those of a head in the
+-- statement `set`, now. If no head is expected and none is to be stored, the insertion waits for a transaction that stores one.
 CREATE FUNCTION agentmem_replace_head(
     place_ bytea, head_ text, expected_ text, value_ text, ttl_ double precision, now_ double precision
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    IF value_ IS NULL THEN
+    IF value_ IS NULL AND expected_ IS NULL THEN
+        INSERT INTO agentmem_variables AS known
+            (place, name, owner, tenant, user_id, agent, value, created_at, updated_at, expires_at)
+        VALUES (place_, head_, '', '', '', '', '', now_, now_, now_)
+        ON CONFLICT (place, name) DO UPDATE SET value = '' WHERE known.expires_at <= now_;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+        DELETE FROM agentmem_variables WHERE place = place_ AND name = head_;
+    ELSIF value_ IS NULL THEN
         DELETE FROM agentmem_variables WHERE place = place_ AND name = head_ AND value = expected_ AND {alive};
     ELSE
         UPDATE agentmem_variables
@@ -61,7 +70,7 @@ BEGIN
     IF session_ IS NOT NULL THEN
         used_ := agentmem_use_session(session_place_, owner_, tenant_, user_, session_, now_, ttl_, sliding_);
     END IF;
-    IF head_ IS NOT NULL AND expected_ IS NULL THEN
+    IF head_ IS NOT NULL AND expected_ IS NULL AND value_ IS NOT NULL THEN
         INSERT INTO agentmem_variables AS known
             (place, name, owner, tenant, user_id, session, agent, value, created_at, updated_at, expires_at)
         VALUES (place_, head_, owner_, tenant_, user_, used_, agent_, value_, now_, now_, now_ + head_ttl_)
