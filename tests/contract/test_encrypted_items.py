@@ -152,6 +152,21 @@ async def test_a_namespace_ends_with_its_last_item_and_a_read_extends_both(url, 
         assert backend.read(backend.items.get("default", [(NOTES, "long"), (NOTES, "short")], now + 361))[1] is not None
 
 
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("number", [1, 12])
+async def test_a_reader_with_an_earlier_clock_accepts_an_expired_item(url, call, number):
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        backend, now = memory.backend, time.time()
+        keys = [(NOTES, str(at)) for at in range(number)]
+        backend.write(backend.items.put("default", [ItemPut(*key, "{}", 100.0, None) for key in keys], now))
+        for later in (102.0, 108.0, 130.0):  # the head was stored again after the first items expired
+            backend.write(backend.items.put("default", [ItemPut(NOTES, "new", "{}", None, None)], now + later))
+            found = backend.read(backend.items.get("default", keys, now + 98))
+            assert [row.key for row in found if row is not None] == [key for _, key in keys]
+            page, _ = backend.read(backend.items.scan("default", NOTES, None, 100, None, now + 98))
+            assert len(page) == number + 1
+
+
 async def test_deletions_leave_an_item_with_a_ttl(url, call):
     with AgentMemory.from_url(url, key=MASTER) as memory:
         for key, ttl in (("a", None), ("b", None), ("c", 60.0)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import new_url
 from everything import Words, fill
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import create_checkpoint, empty_checkpoint
 
 from langchain_agentmem import AgentMemory, TamperedDataError
@@ -101,3 +104,29 @@ async def test_an_encrypted_memory_moves_into_one_without_a_key(call, tmp_path):
         await call(memory.copy_to, other)
         assert states(other) == states(memory)
         assert states(memory)
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres", "redis"])
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_messages_are_imported_into_a_session_that_has_none(call, tmp_path, monkeypatch, backend, is_open):
+    began, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: began() + shift[0])
+    path = tmp_path / "archive.jsonl"
+    with opened(backend, tmp_path, FIRST) as memory:
+        history = memory.history("trip", user_id="alice")
+        history.add_messages([HumanMessage("old")])
+        shift[0] = 100.0
+        history.add_messages([HumanMessage("new")])
+        assert memory.cleanup(older_than=50, archive=path).messages == 1
+        memory.sessions.delete("trip", user_id="alice")
+        with contextlib.ExitStack() as stack:
+            if is_open:
+                stack.enter_context(memory.session("trip", user_id="alice"))
+            else:
+                memory.variables.set("city", "Bern", user_id="alice", session_id="trip")
+            assert (await call(memory.import_from, path)).counts["messages"] == 1
+            assert [one.text for one in history.messages] == ["old"]
+            await call(history.add_messages, [HumanMessage("newer")])
+            assert [one.text for one in await call(history.get_recent)] == ["old", "newer"]
+            again = await call(memory.import_from, path)
+            assert not again.counts.get("messages")

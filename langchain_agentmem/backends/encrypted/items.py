@@ -35,7 +35,7 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.encrypted.item_guard import ItemGuard, States, by_root, new_token
-from langchain_agentmem.backends.encrypted.item_heads import MAX_LISTED, NEVER, Entry, new_tag
+from langchain_agentmem.backends.encrypted.item_heads import MARGIN, MAX_LISTED, NEVER, Entry, new_tag
 from langchain_agentmem.backends.encrypted.item_rows import Content, ItemKey, ItemSeal, packed_words
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.programs import OffLoop, Program, StorageProgram, one_statement, storage_program
@@ -263,7 +263,8 @@ class EncryptedItems:
 
     @one_statement
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
-        found = yield from self._table.roots(tenant, now)
+        # A head outlives the last item of its namespace by `MARGIN`.
+        found = yield from self._table.roots(tenant, now + MARGIN if self.guard.guards(tenant) else now)
         return [self.seal.plain_namespace((root,))[0] for root in found]
 
     @one_statement
