@@ -176,6 +176,7 @@ class RawItems(RawDatabase):
                 return
             place = (row["id"], row["owner"])
             if self.is_postgres:
+                connection.execute("SET agentmem.writing = 'on'")  # the item stays among those that searches find
                 set_, at = "UPDATE store SET value = ?::jsonb, updated_at = ?", "key = ? AND prefix = ?"
                 add = "INSERT INTO store (value, updated_at, key, prefix, created_at) VALUES (?::jsonb, ?, ?, ?, now())"
             else:

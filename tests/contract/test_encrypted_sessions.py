@@ -117,8 +117,9 @@ class RawSession(RawDatabase):
                     connection.execute(f"UPDATE agentmem_sessions SET {name} = ?", (value,))
                 elif value is None:
                     connection.execute("DELETE FROM agentmem_summaries")
-                else:
-                    connection.execute("UPDATE agentmem_summaries SET value = ?", (value,))
+                elif not connection.execute("UPDATE agentmem_summaries SET value = ?", (value,)).rowcount:
+                    query = "INSERT INTO agentmem_summaries (session, agent, value, revision) SELECT id, '', ?, 1"
+                    connection.execute(f"{query} FROM agentmem_sessions", (value,))
 
 
 _FIELDS = {"title": "title", "metadata": "metadata", "head": "head", "summary": "summary:"}
@@ -262,7 +263,7 @@ def test_a_title_that_ended_with_its_session_is_no_damage(url):
 
 def test_sessions_of_many_agents_are_those_without_a_key():
     actions = ["add", "add", "add", "clear", "delete", "replace", "truncate", "rename", "end"]
-    for seed in range(12):
+    for seed in (*range(6), 22, 92, 111):  # the last three have titles that end with the session
         chance = random.Random(seed)
         made = [AgentMemory.from_url("sqlite:///:memory:", key=key, retention=ENDING) for key in (MASTER, None)]
         for number in range(25):
