@@ -131,7 +131,7 @@ def play_until(memory: AgentMemory, session: Session, writes: int) -> bool:
         nonlocal count
         count += 1
         if count > writes:
-            program.close()
+            iter(program).close()
             raise KilledError
         return write(program)
 
