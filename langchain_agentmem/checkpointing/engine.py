@@ -56,7 +56,7 @@ from langchain_agentmem.checkpointing.scan import Scan, read_page
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import ConflictError, InvalidInputError, ThreadInUseError
 from langchain_agentmem.messages.guarding import guarded_value
-from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs import OffLoop, Program, Read, Write, in_own_transaction
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.text.guard import Guard
 
@@ -367,6 +367,7 @@ class CheckpointEngine:
             ConflictError: The database refused each time; nothing was written.
         """
         # A write whose answer was lost is refused when it is repeated: its values are stored. The next draft has other keys.
+        # It runs in its own transaction: callers of a shared one may be interrupted again and again.
         for alone in (False, True, True):
             secret, use = yield from self.secret_of(thread, use)
             draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
@@ -375,7 +376,7 @@ class CheckpointEngine:
             self.known.histories.begin(thread)
             try:
                 with reading_thread(thread.thread_id):
-                    stored = yield from Write(self.backend, program)
+                    stored = yield from Write(self.backend, in_own_transaction(program) if alone else program)
                 if stored and isinstance(put, CheckpointPut):
                     self.known.histories.add(thread, put, draft.values)
                 elif stored and isinstance(put, WritesPut):

@@ -36,7 +36,13 @@ from langchain_agentmem.programs.steps import (
     Within,
     Write,
 )
-from langchain_agentmem.programs.storage import StorageProgram, one_statement, short_write, storage_program
+from langchain_agentmem.programs.storage import (
+    StorageProgram,
+    in_own_transaction,
+    one_statement,
+    short_write,
+    storage_program,
+)
 from langchain_agentmem.programs.together import together
 from langchain_agentmem.programs.workers import in_worker
 
@@ -62,6 +68,7 @@ __all__ = [
     "Write",
     "arun",
     "beside",
+    "in_own_transaction",
     "in_worker",
     "is_traced",
     "off_loop",

@@ -65,6 +65,22 @@ def short_write(function: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
     return _restartable(function, single=True, shares=True)
 
 
+def in_own_transaction(program: Program[T]) -> Program[T]:
+    """Return a storage program that does the same, and whose transaction includes no other writes.
+
+    Example:
+        >>> from langchain_agentmem.programs import Fetch, in_own_transaction, short_write
+        >>> @short_write
+        ... def touch(name):
+        ...     yield from Fetch("SELECT touch(%s)", (name,))
+        >>> in_own_transaction(touch("a")).shares
+        False
+    """
+    if not isinstance(program, StorageProgram) or not program.shares:
+        return program
+    return cast("Program[T]", StorageProgram(program.__name__, program.__iter__, single=program.single))
+
+
 def _restartable(function: Callable[P, Program[T]], *, single: bool, shares: bool = False) -> Callable[P, Program[T]]:
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Program[T]:

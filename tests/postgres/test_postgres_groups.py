@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,8 +16,9 @@ import pytest
 
 from langchain_agentmem import AgentMemory, StorageError
 from langchain_agentmem.backends.postgres import groups
+from langchain_agentmem.backends.postgres.slots import TimeLimit
 from langchain_agentmem.backends.postgres.transactions import Transaction
-from langchain_agentmem.programs import Fetch, short_write
+from langchain_agentmem.programs import Fetch, in_own_transaction, short_write
 
 TASKS = 48
 
@@ -136,6 +138,47 @@ async def test_a_lock_of_another_writer_stops_only_the_writes_to_its_thread(memo
     assert await stored(memory) == list(range(TASKS))
 
 
+async def test_writes_that_wait_for_a_lock_alone_do_not_stop_the_writes_to_other_threads(memory, transactions):
+    await put(memory, 3)
+    begun = len(transactions)
+    with connected(memory) as other:
+        other.execute("SELECT 1 FROM agentmem_threads FOR UPDATE")
+        waiting = []
+        for at in range(groups.MOST_GROUPS):
+            waiting.append(asyncio.create_task(put(memory, 3)))
+            for _ in iter(lambda: len(transactions) <= begun + at, False):  # noqa: B023 (called at once)
+                await asyncio.sleep(0)
+        await put(memory, 4)
+        assert not any(task.done() for task in waiting)
+        other.rollback()
+        await asyncio.gather(*waiting)
+    assert await stored(memory) == [3, 4]
+
+
+async def test_a_write_whose_groups_are_cancelled_again_and_again_succeeds(memory, monkeypatch):
+    original, cancelled = Transaction.aperform, []
+
+    async def interrupted(step: Transaction) -> Any:
+        result = await original(step)
+        if step.program.__name__ == "together":
+            cancelled.append(step)
+            raise asyncio.CancelledError  # the leader is cancelled after its transaction was committed
+        return result
+
+    monkeypatch.setattr(Transaction, "aperform", interrupted)
+
+    found = await asyncio.gather(*(put(memory, at) for at in range(12)), return_exceptions=True)
+    assert cancelled
+    assert {type(one) for one in found} == {dict, asyncio.CancelledError}
+    assert len([one for one in found if isinstance(one, asyncio.CancelledError)]) == len(cancelled)
+    assert await stored(memory) == list(range(12))
+
+
+def test_a_repeated_write_shares_no_transaction():
+    assert failing(1).shares
+    assert not in_own_transaction(failing(1)).shares
+
+
 async def test_writes_to_the_same_threads_do_not_lock_each_other_out(memory):
     saver = memory.checkpointer
     await asyncio.gather(*(put(memory, at) for at in range(8)))
@@ -187,7 +230,8 @@ def busy(sync_memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> list[int]
     sizes: list[int] = []
     together, all_wait = groups.together, threading.Event()
     own = sync_memory.backend.driver._thread_groups
-    own._leaders.update((-at, weakref.ref(sync_memory)) for at in range(1, groups.MOST_GROUPS + 1))
+    leader = groups._Leader()
+    own._leaders.update((-at, weakref.ref(leader)) for at in range(1, groups.MOST_GROUPS + 1))
 
     def counted(programs: Any) -> Any:
         sizes.append(len(programs))
@@ -196,6 +240,7 @@ def busy(sync_memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> list[int]
     def release(expected: int) -> None:
         while len(own.waiting) < expected:
             assert not all_wait.wait(0.01)
+        own._end(leader)
         own._leaders.clear()
         own.appoint()
 
@@ -225,3 +270,29 @@ def test_a_write_of_a_thread_that_fails_leaves_the_others_of_its_group(sync_memo
     assert [at for at, one in enumerate(found) if isinstance(one, StorageError)] == [4]
     assert sorted(int(info.thread_id) for info in saver.threads()) == [at for at in range(12) if at != 4]
     assert busy
+
+
+def test_the_exception_of_a_signal_handler_ends_the_call_that_leads_a_group():
+    class TimeIsUp(Exception):
+        pass
+
+    def handler(*_: Any) -> None:
+        raise TimeIsUp
+
+    def operate(program: Any) -> Any:
+        run.append(program.__name__)
+        signal.raise_signal(signal.SIGUSR1)
+        yield from program
+
+    run: list[str] = []
+    own, other = groups.Groups(eager=1), groups._Waiter(failing(1), TimeLimit(20))
+    own.waiting.append(other)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TimeIsUp):
+            next(own.write(failing(2), TimeLimit(20), operate))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert run == ["together"]
+    assert other.outcome is groups._ALONE
+    assert own.has_room()

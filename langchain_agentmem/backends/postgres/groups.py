@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import copy
 import queue
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 from langchain_agentmem.backends.postgres.slots import TimeLimit
 from langchain_agentmem.programs import All, Fetch, OuterStep, Program, one_statement
+from langchain_agentmem.programs.signals import came_by_signal
 
 MOST_WRITES = 32
 """The maximum number of writes in one transaction."""
@@ -29,6 +31,9 @@ MOST_GROUPS = 4
 
 _LOCK_MILLISECONDS = 1_000
 """The time for which a group waits for a lock of another writer. A write alone waits until its time limit."""
+
+_LONE_SECONDS = 0.25
+"""The time for which a write that runs alone counts as a group. It may wait for a lock longer than a group does."""
 
 _FALLBACK_SECONDS = 0.25
 """The time after which waiting callers are noticed, even if an exception of a signal handler interrupted another caller."""
@@ -59,12 +64,19 @@ def together(programs: Sequence[Program[Any]]) -> Program[list[Any]]:
 
 
 class _Leader:
-    """A caller that runs a group."""
+    """A caller that runs a group, or its own write alone."""
 
-    __slots__ = ("__weakref__", "others")
+    __slots__ = ("__weakref__", "alone_since", "others")
 
     def __init__(self) -> None:
         self.others: list[_Waiter] = []
+        self.alone_since: float | None = None
+        """The time at which the caller began to run its own write alone (`time.monotonic`)."""
+
+    @property
+    def counts(self) -> bool:
+        """True if the caller counts as a group."""
+        return self.alone_since is None or time.monotonic() < self.alone_since + _LONE_SECONDS
 
 
 class _Waiter:
@@ -154,7 +166,7 @@ class Groups:
         self._eager = eager
         self.waiting: deque[_Waiter] = deque()
         self._leaders: dict[int, weakref.ref[_Leader]] = {}
-        """The callers that run a group. A caller that is lost does not count."""
+        """The callers that run a group. A caller that is lost does not count, nor does one that runs long alone."""
         self.tasks: set[_Waiter] = set()
         """The tasks that wait."""
 
@@ -189,8 +201,9 @@ class Groups:
         return self._count() < MOST_GROUPS
 
     def _count(self) -> int:
-        for key, leader in list(self._leaders.items()):
-            if leader() is None:
+        for key, known in list(self._leaders.items()):
+            leader = known()
+            if leader is None or not leader.counts:
                 self._leaders.pop(key, None)
         return len(self._leaders)
 
@@ -238,10 +251,13 @@ class Groups:
                 waiter.leader = weakref.ref(leader)
                 others.append(waiter)
         if not others:
+            leader.alone_since = time.monotonic()
             return (yield from operate(program))
         try:
             results = yield from operate(together([program, *(one.program for one in others)]))
         except Exception as error:
+            if came_by_signal(error):
+                raise
             if limit.left <= 0:
                 for one in others:
                     if one.limit.left <= limit.reserve:
