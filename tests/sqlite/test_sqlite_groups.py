@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -226,7 +227,7 @@ def test_the_first_write_of_a_group_fails_alone(memory):
 
 
 def test_writes_are_not_lost_if_the_transaction_of_their_group_is_interrupted(memory, monkeypatch):
-    backend, finish, interrupted = memory.backend, Line.finish, []
+    backend, finish, interrupted, runs = memory.backend, Line.finish, [], []
 
     def interrupting(line: Line, jobs: Any) -> None:
         if len(jobs) > 1 and not interrupted:
@@ -236,6 +237,7 @@ def test_writes_are_not_lost_if_the_transaction_of_their_group_is_interrupted(me
 
     @storage_program
     def put(number: int) -> Any:
+        runs.append(number)
         yield from Execute("UPDATE agentmem_threads SET updated_at = ? WHERE tenant = 'y'", (number,))
         return number
 
@@ -249,6 +251,89 @@ def test_writes_are_not_lost_if_the_transaction_of_their_group_is_interrupted(me
     found = waiting_behind_a_writer(memory, [partial(write, number) for number in range(5)])
     assert interrupted == [5]
     assert sorted(map(str, found)) == ["1", "2", "3", "4", "interrupted"]
+    assert sorted(runs) == [0, 1, 2, 3, 4]  # the transaction was committed: none runs again
+
+
+@pytest.mark.parametrize("careful", [False, True], ids=["together", "in savepoints"])
+def test_the_exception_of_a_signal_handler_ends_the_call_that_it_interrupts(memory, careful):
+    backend, line, begun, results = memory.backend, memory.backend.driver._writing, threading.Event(), {}
+    main = threading.main_thread()
+
+    class TimeIsUp(Exception):
+        pass
+
+    def handler(*_: Any) -> None:
+        raise TimeIsUp
+
+    @storage_program
+    def first() -> Any:
+        begun.set()
+        for _ in iter(lambda: len(line._tickets) < (3 if careful else 2), False):
+            assert not results
+        yield Fetch("SELECT 1")
+        return "first"
+
+    @storage_program
+    def failing() -> Any:
+        yield Fetch("SELECT 1")
+        raise ValueError
+
+    @storage_program
+    def other() -> Any:
+        yield Fetch("SELECT 1")
+        if threading.current_thread() is main:
+            signal.raise_signal(signal.SIGUSR1)
+        return "other"
+
+    def write(name: str, program: Any) -> None:
+        assert begun.wait(PATIENCE)
+        try:
+            results[name] = backend.write(program)
+        except Exception as error:
+            results[name] = type(error)
+
+    programs = {"failing": failing(), "other": other()} if careful else {"other": other()}
+    threads = [threading.Thread(target=write, args=each) for each in programs.items()]
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for thread in threads:
+            thread.start()
+        with pytest.raises(TimeIsUp):
+            backend.write(first())
+    finally:
+        for thread in threads:
+            thread.join(PATIENCE)
+        signal.signal(signal.SIGUSR1, before)
+    assert results == ({"failing": ValueError, "other": "other"} if careful else {"other": "other"})
+
+
+def test_the_writes_of_an_interrupted_group_are_free_before_the_next_writer_begins(memory, monkeypatch):
+    backend, leave, states = memory.backend, Line.leave, []
+    mine: list[Any] = []
+
+    @storage_program
+    def interrupted(number: int) -> Any:
+        mine.append(number)
+        yield Fetch("SELECT 1")
+        if mine == [0, 1]:
+            raise KeyboardInterrupt
+        return number
+
+    def leaving(line: Line, ticket: Any) -> None:
+        if line is backend.driver._writing and mine == [0, 1] and not states:
+            states.extend(bool(one.job._open) for one in line._tickets if one is not ticket)
+        leave(line, ticket)
+
+    def write(number: int) -> Any:
+        try:
+            return backend.write(interrupted(number))
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    monkeypatch.setattr(Line, "leave", leaving)
+    found = waiting_behind_a_writer(memory, [partial(write, number) for number in range(3)])
+    assert found == ["interrupted", 1, 2]
+    assert states == [True, True]
 
 
 def test_a_thread_that_waits_too_long_writes_nothing(memory, tmp_path):

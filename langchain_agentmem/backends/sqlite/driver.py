@@ -139,12 +139,14 @@ class SqliteDriver:
             every = chain((job,), self._writing.jobs_behind(ticket))
             self._group(cursor, ticket).run(lambda: next(every, None), taken)
 
-        try:
-            self._transact(WRITE, work, job, lambda: self._writing.finish(taken))
-        finally:
+        def end(stored: bool) -> None:
+            if stored:
+                self._writing.finish(taken)
             for one in taken:
                 if not one.done:
                     one.offer()
+
+        self._transact(WRITE, work, job, end)
         return cast("T", job.outcome())
 
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
@@ -201,7 +203,7 @@ class SqliteDriver:
         begin: str,
         work: Callable[[sqlite3.Cursor, Ticket], T],
         job: Job | None = None,
-        committed: Callable[[], None] | None = None,
+        end: Callable[[bool], None] = lambda _: None,
     ) -> T | None:
         """Run a transaction.
 
@@ -209,7 +211,8 @@ class SqliteDriver:
             begin: `READ` or `WRITE`.
             work: The work.
             job: The write, if a transaction of another thread may include it. Default: None.
-            committed: Function that is called as soon as the transaction is stored. Default: None.
+            end: Function that is called as soon as the transaction has ended, before other writers can begin, with true if it
+                is stored. It may be called twice. Default: none.
 
         Returns:
             The result of the work; None if another transaction included the write.
@@ -229,16 +232,19 @@ class SqliteDriver:
                 result = work(cursor, ticket)
                 if ticket.forked:
                     raise self._forked_within()
+                ticket.commits = True
                 cursor.execute("COMMIT")
                 self._began = False
-                if committed is not None:
-                    committed()
+                end(True)
                 if begin is WRITE and self._traces.left:
                     with contextlib.suppress(sqlite3.Error):  # the transaction is stored; the next one tries again
                         self._traces.truncate_log(cursor, busy=self._writing.is_busy)
                 cursor.close()
             ticket.whole = True
             return result
+        except BaseException as error:
+            end(_was_committed(ticket, error))
+            raise
         finally:
             self._give_back(ticket)
 
@@ -535,6 +541,16 @@ def _close_abandoned(ticket: Ticket) -> None:
         # Roll back first: a referenced statement keeps the transaction of a closed connection open.
         _roll_back(ticket.connection, ticket.cursor)
         ticket.connection.close()
+
+
+def _was_committed(ticket: Ticket, error: BaseException) -> bool:
+    """Return true if an exception interrupted a call after its transaction was committed."""
+    if not ticket.commits or ticket.connection.in_transaction:
+        return False
+    one: BaseException | None = error
+    while one is not None and not isinstance(one, sqlite3.Error):  # an error of SQLite may have rolled back everything
+        one = one.__context__
+    return one is None
 
 
 def _keep_open(ticket: Ticket) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from langchain_agentmem.programs import Program, StorageProgram, run
+from langchain_agentmem.programs.signals import came_by_signal
 
 MAX_GROUP = 64
 """The maximum number of writes that share a transaction."""
@@ -51,7 +52,6 @@ class Job:
 
     def offer(self) -> None:
         """Let others take the write again: its transaction was not committed."""
-        self.error = None
         if not self._open:
             self._open.append(None)
 
@@ -111,10 +111,11 @@ class Group(Generic[J]):
             taken: Receives the writes.
 
         Raises:
-            Exception: The first write failed before others ran, or SQLite rolled back everything.
+            Exception: The first write failed before others ran, a signal handler raised it, or SQLite rolled back everything.
         """
         while len(taken) < MAX_GROUP and (job := take()) is not None:
             taken.append(job)
+            job.error = None  # of a transaction that was rolled back
             first = len(taken) == 1  # its transaction may be rolled back if it fails
             if self._careful:
                 self._run_in_savepoint(job)
@@ -128,8 +129,8 @@ class Group(Generic[J]):
         try:
             with self._translated():
                 job.result = run(job.program, self._perform)
-        except Exception:
-            if len(taken) == 1:
+        except Exception as error:
+            if len(taken) == 1 or came_by_signal(error):
                 raise
             self._careful = True
             self._check_transaction()
@@ -144,6 +145,8 @@ class Group(Generic[J]):
             with self._translated():
                 job.result = run(job.program, self._perform)
         except Exception as error:
+            if came_by_signal(error):
+                raise
             self._check_transaction()
             job.error = error
             self._cursor.execute("ROLLBACK TO agentmem")

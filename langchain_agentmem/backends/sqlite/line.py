@@ -29,7 +29,7 @@ class Ticket:
         job: The write of the call, if the transaction of another call may include it. Default: None.
     """
 
-    __slots__ = ("bell", "connection", "cursor", "forked", "frame", "job", "thread", "whole")
+    __slots__ = ("bell", "commits", "connection", "cursor", "forked", "frame", "job", "thread", "whole")
 
     def __init__(self, frame: FrameType, job: Job | None = None) -> None:
         self.frame: FrameType | None = frame
@@ -39,6 +39,8 @@ class Ticket:
         self.connection: Any = None
         """The connection of the call."""
         self.cursor: Any = None
+        self.commits = False
+        """True if the transaction is being committed, or was committed."""
         self.whole = False
         """True if the transaction was committed and the connection can be used again."""
         self.forked = False
