@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 from langchain_core.messages import AIMessage, HumanMessage
-from redis.asyncio.connection import AbstractConnection
+from patience import PATIENCE
+from redis.asyncio.connection import AbstractConnection, Connection
 
 from langchain_agentmem import AgentMemory, DamagedDataError
+from langchain_agentmem.backends.redis import connectors
+from langchain_agentmem.backends.redis.exchange import Exchange, Part
+from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.backends.redis.pools import LoopPool
+from langchain_agentmem.backends.redis.routing import Endpoint
 from langchain_agentmem.backends.redis.scripts import slot
 
 CLIENTS = 64
@@ -95,6 +102,60 @@ async def test_the_error_of_a_command_reaches_only_its_caller(redis_url):
         found = await asyncio.gather(*calls, return_exceptions=True)
         assert [number for number, one in enumerate(found) if one is not None] == [3]
         assert isinstance(found[3], DamagedDataError)
+
+
+async def test_a_caller_keeps_its_answer_if_the_connection_fails_during_the_answers_to_others():
+    # The server answers LEAD and closes the connection at DROP. HOLD keeps the only connection until the others wait.
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line == b"HOLD\r\n":
+                held.set()
+                await go_on.wait()
+            if line == b"DROP\r\n":
+                break
+            if line in (b"HOLD\r\n", b"LEAD\r\n"):
+                writer.write(b"+OK\r\n")
+                await writer.drain()
+        writer.close()
+
+    options: dict[str, Any] = {} if connectors._DRIVER_INFO is None else {"driver_info": connectors._DRIVER_INFO}
+
+    def without_greeting(connection: Any) -> None:
+        connection._parser.on_connect(connection)
+
+    async def connect(_: TimeLimit) -> Connection:
+        made = Connection(host="127.0.0.1", port=port, protocol=2, redis_connect_func=without_greeting, **options)
+        await made.connect()
+        return made
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pool = LoopPool(connect, lambda _: True, 1)
+    try:
+        servers: Any = SimpleNamespace(loop_pool=lambda _: pool)
+
+        def call(name: str) -> asyncio.Task[Any]:
+            part = Part(Endpoint("127.0.0.1", port), [0], [(name.encode(),)], 0)
+            return asyncio.create_task(Exchange(servers, [part], TimeLimit(PATIENCE), True).aperform())
+
+        first = call("HOLD")
+        reached = asyncio.create_task(held.wait())
+        await asyncio.wait({first, reached}, return_when=asyncio.FIRST_COMPLETED)
+        assert reached.done()
+        leader, other = call("LEAD"), call("DROP")
+        for _ in iter(lambda: len(pool._waiting) < 2, False):
+            await asyncio.sleep(0)
+        go_on.set()
+        assert await first == [[b"OK"]]
+        assert await leader == [[b"OK"]]
+        (failed,) = await other
+        assert isinstance(failed, redis.ConnectionError)
+    finally:
+        server.close()
+        for connection in pool.closed_connections():
+            await connection.disconnect()
 
 
 async def test_a_lost_connection_harms_no_caller_of_a_shared_message(redis_url, monkeypatch):

@@ -134,23 +134,43 @@ class Exchange(OuterStep[list[Result]]):
         lease = Lease(pool)
         leases: _Leases[AsyncConnection] = _Leases({0: lease})
         others: list[Companion] = []
+        answers: list[Any] = []
         try:
             found = await pool.join(lease, self.limit, message)
-            return await self._alead(pool, leases, message, others) if found is None else found
+            if found is not None:
+                return found
+            await self._alead(pool, leases, message, others, answers)
         except CONNECTION_ERRORS as error:
-            failed = self._timed_out(connection_error(error, handled))
+            failed = self._timed_out(connection_error(error, handled), leases.ends_at)
             _fail(others, failed)
-            return failed
+            if len(answers) < message.answers:
+                return failed
         finally:
             try:
                 _dismiss(others, leases)
             finally:  # an exception may interrupt the first call
                 _dismiss(others, leases)
+        return answers
 
     async def _alead(
-        self, pool: LoopPool, leases: _Leases[AsyncConnection], message: Message, others: list[Companion]
-    ) -> Result:
-        """Send a message and those of other tasks, and read all answers."""
+        self,
+        pool: LoopPool,
+        leases: _Leases[AsyncConnection],
+        message: Message,
+        others: list[Companion],
+        answers: list[Any],
+    ) -> None:
+        """Send a message and those of other tasks, and read all answers.
+
+        The time limit of this task also ends the wait for the answers to the others.
+
+        Args:
+            pool: The pool.
+            leases: The lease of this task.
+            message: The message of this task.
+            others: Receives the other tasks.
+            answers: Receives the answers to the message. If reading the other answers fails, they are complete.
+        """
         lease = leases[0]
         connection = await pool.connect(lease, self.limit)
         leases.ends_at = self.limit.ends_at
@@ -163,14 +183,13 @@ class Exchange(OuterStep[list[Result]]):
                 one.limit.sent = one.limit.sent or one.message.writes
             chunks = [*chunks[:-1], b"".join([chunks[-1], *(one.message.data[0] for one in others)])]
         await connection.send_packed_command(chunks)
-        answers = [await _aread(lease) for _ in range(message.answers)]
+        answers.extend([await _aread(lease) for _ in range(message.answers)])
         for one in others:
-            leases.ends_at = one.limit.end_after_waiting(one.since, pool.progress())
+            leases.ends_at = min(self.limit.ends_at, one.limit.end_after_waiting(one.since, pool.progress()))
             found = [await _aread(lease) for _ in range(one.message.answers)]
             if not one.future.done():
                 one.future.set_result(found)
         lease.clean = True
-        return answers
 
     async def _aexchange(self, missing: list[int], results: list[Result | None]) -> None:
         """Same as `_exchange`, but without blocking the event loop."""
@@ -238,9 +257,10 @@ class Exchange(OuterStep[list[Result]]):
 
         return loop.call_later(max(0.0, self.limit.left()), end)
 
-    def _timed_out(self, error: Exception) -> Exception:
-        """Return a timeout in place of an error, if the time limit is over."""
-        return NoAnswerError("Timeout reading from server") if self.limit.left() <= 0 else error
+    def _timed_out(self, error: Exception, ends_at: float = 0.0) -> Exception:
+        """Return a timeout in place of an error, if the time limit is over, or another one that ends earlier."""
+        over = min(ends_at or self.limit.ends_at, self.limit.ends_at) <= time.monotonic()
+        return NoAnswerError("Timeout reading from server") if over else error
 
 
 def _fail(others: Sequence[Companion], error: Exception) -> None:
