@@ -238,8 +238,10 @@ def _sqlite_tables() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="agentmem-tables-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "memory.db"
-    with AgentMemory.from_url(f"sqlite:///{path}") as memory:
-        memory.setup()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("AGENTMEM_KEY", raising=False)  # of the test that needs the file first
+        with AgentMemory.from_url(f"sqlite:///{path}") as memory:
+            memory.setup()
     return path
 
 

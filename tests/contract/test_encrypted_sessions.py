@@ -300,3 +300,27 @@ async def test_an_interrupted_clear_leaves_the_session_readable(url, call, monke
         await call(history.clear)
         (found,) = await call(memory.sessions.list, user_id="alice")
         assert found.summary is None
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_message_that_is_added_while_the_session_is_cleared_is_no_damage(tmp_path, monkeypatch, is_new):
+    """Redis changes the head and clears the messages in two steps."""
+    url = new_url("redis", tmp_path)
+    with AgentMemory.from_url(url, key=MASTER) as memory, AgentMemory.from_url(url, key=MASTER) as other:
+        history, written = memory.history("trip", user_id="alice"), []
+        if not is_new:
+            history.add_messages([HumanMessage("first")])
+        log = memory.backend.inner.messages
+        clear = log.clear
+
+        def late(*args: Any) -> Any:
+            if not written:
+                written.append(HumanMessage("second"))
+                other.history("trip", user_id="alice").add_messages(written)
+            return clear(*args)
+
+        monkeypatch.setattr(log, "clear", late)
+        history.clear()
+        history.add_messages([HumanMessage("third")])
+        for one in (memory, other):
+            assert [found.text for found in one.history("trip", user_id="alice").messages] == ["third"]

@@ -215,6 +215,12 @@ def ended_before(head: Head, agent: str | None, after: int, rows: Sequence[Messa
     return next((at for at in head.newest(agent) if at <= after and at in head.ending), None)
 
 
+def are_missing(head: Head, rows: Sequence[MessageRow], agent: str | None, limit: int) -> bool:
+    """Return true if the oldest messages of a session, at most `limit`, are not those of the head."""
+    found = {row.position for row in rows}
+    return any(at not in found and at not in head.ending for at in islice(head.after(-1, agent), limit))
+
+
 def is_deleted(head: Head, position: int) -> bool:
     """Return true if the head says that a message was deleted; a message that it does not know yet was not."""
     return position < head.next_position and not head.has(position)

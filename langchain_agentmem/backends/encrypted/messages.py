@@ -34,6 +34,7 @@ from langchain_agentmem.backends.encrypted.message_rows import (
     OVERHEAD,
     PlainMessage,
     added,
+    are_missing,
     check_newest,
     check_page,
     ended_before,
@@ -329,8 +330,12 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         def without(head: Head) -> Head:
             return head.without(agent, surely=self._whole).settled(surely=self._whole and not head.is_empty)
 
-        yield from self._change_head(key, without)
+        is_locked = (yield from self._change_head(key, without)) and self._whole
         yield from self._inner.clear(self._key(key), self._agent(agent))
+        if not is_locked:  # messages that were added after the change of the head may be among the cleared ones
+            page = self._inner.page(self._key(key), self._agent(agent), -1, _PAGE, 0.0)
+            if are_missing(*(yield from self._with_head(key, page, 0.0)), agent, _PAGE):
+                raise HeadChangedError
 
     @as_inner
     def end(self, key: SessionKey) -> Program[int]:
@@ -443,10 +448,13 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         left = [self._cipher.digest(key, head, row.position) for row in rows if is_deleted(head, row.position)]
         return _Log(head, stored, [self._cipher.plain(key, head, row) for row in kept], left)
 
-    def _change_head(self, key: SessionKey, change: Any, now: float = 0.0) -> Program[None]:
+    def _change_head(self, key: SessionKey, change: Any, now: float = 0.0) -> Program[bool]:
+        """Change the head. Return false if there is none."""
         stored = yield from self._inner.head(self._key(key), now)
-        if stored.value is not None:
-            yield from self._swap(key, stored, change(self._cipher.head(key, stored)), now)
+        if stored.value is None:
+            return False
+        yield from self._swap(key, stored, change(self._cipher.head(key, stored)), now)
+        return True
 
     def _swap(self, key: SessionKey, stored: LogHead, head: Head, now: float) -> Program[LogHead]:
         """Replace the head, and return what is stored then."""
