@@ -26,6 +26,7 @@ import redis
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends import connect
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -238,10 +239,9 @@ def _sqlite_tables() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="agentmem-tables-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "memory.db"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("AGENTMEM_KEY", raising=False)  # of the test that needs the file first
-        with AgentMemory.from_url(f"sqlite:///{path}") as memory:
-            memory.setup()
+    backend = connect(f"sqlite:///{path}")  # without the key of the test that needs the file first
+    backend.read(backend.messages.users("default", 0.0))
+    backend.close()
     return path
 
 
