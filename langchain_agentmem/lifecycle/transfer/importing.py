@@ -176,9 +176,11 @@ class Importer:
                 else:
                     rows[key], edited = yield from self._wanted_messages(known, found)
                     edits += [(key, one) for one in edited]
-        messages = sum(map(len, rows.values()))
+        messages = new = sum(map(len, rows.values()))
         if self._stores and (created or edits or messages):
             messages = yield from Write(self._backend, self._restored(created, doomed, rows, edits))
+        # Another import stored the other ones meanwhile.
+        self._tally.unchanged["messages"] += new - messages
         self._fresh = created[-1].key if created else self._fresh
         for state in created:
             if state.key in fresh:
