@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from harness import Load
 
+from langchain_agentmem import AgentMemory
+
 
 def backend_of(url: str) -> str:
     return url.partition(":")[0]
@@ -97,6 +99,8 @@ def test_calls_broken_off_by_signals_store_whole_writes(lasting_url, tmp_path, t
 
 
 def test_cancelled_tasks_store_whole_writes(lasting_url, tmp_path, table, rounds):
+    with AgentMemory.from_url(lasting_url) as memory:
+        memory.store.get(("first",), "call")  # it creates the tables, which takes longer than the calls below may
     load = Load(lasting_url, tmp_path, tasks=8, breaks_off=True)
     with load:
         load.advance(100 * rounds)
