@@ -98,8 +98,8 @@ class Forgotten:
     forgotten_at: datetime
     """The time at which the call began, in UTC."""
     kept: tuple[Kept, ...] = ()
-    """Threads of several users, and namespaces of the application that begin with the user's root label or ID. `find_traces`
-    names other places that hold the ID."""
+    """Threads of several users, and namespaces of the application with the user's root label or ID as a label. `find_traces`
+    names other places that contain the ID, such as values of items."""
     user_id: str = ""
     """The user."""
     dry_run: bool = False
@@ -275,15 +275,16 @@ class Forgetting:
                 return found
 
     def _name_namespaces(self, besides: Container[Namespace] = ()) -> Program[None]:
-        """Add the namespaces of the application that begin with the user's root label or ID to those that were kept.
+        """Add the namespaces of the application with the user's root label or ID as a label to those that were kept.
 
         Args:
             besides: Namespaces of the user's knowledge that were not deleted yet. Default: none.
         """
-        for root in (*user_namespace(self._user_id), self._user_id):
-            found = yield from Read(self._backend, self._backend.items.namespaces(self._tenant, (root,), self._began))
-            reason = "The application stored these items. Delete them with memory.store.delete."
-            self._kept += [Kept("namespace", "/".join(one), reason) for one in found if one not in besides]
+        labels = {*user_namespace(self._user_id), self._user_id}
+        found = yield from Read(self._backend, self._backend.items.namespaces(self._tenant, (), self._began))
+        reason = "The application stored these items. Delete them with memory.store.delete."
+        own = [one for one in found if not labels.isdisjoint(one) and one not in besides]
+        self._kept += [Kept("namespace", "/".join(one), reason) for one in own]
 
     def _clear_caches(self) -> None:
         self._store.cache.clear()

@@ -240,8 +240,8 @@ async def test_threads_of_several_users(memory, call, url, shared):
 
 
 async def test_what_the_application_stored_is_kept_and_named(memory, call):
-    namespaces = [(f"user:{ALICE}", "app"), (ALICE, "notes")]
-    for namespace in namespaces:
+    namespaces = [(f"user:{ALICE}", "app"), (ALICE, "notes"), ("memories", ALICE), ("app", "notes", ALICE, "old")]
+    for namespace in (*namespaces, ("app", "notes"), ("memories", f"{ALICE}2")):
         await call(memory.store.put, namespace, "k", {"text": "own"})
     await call(memory.memories.save, ALICE, "Likes tea.")
     receipt = await call(memory.forget, ALICE)

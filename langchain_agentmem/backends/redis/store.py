@@ -292,15 +292,15 @@ class RedisItems:
         found: list[Namespace] = []
         empty: list[str] = []
         roots = yield from self._roots(tenant, prefix)
-        for root in roots:
-            before = len(found)
-            following: bytes | None = b""
-            while following is not None:
-                arguments = (optional(now), encode_namespace(prefix or (root,)), following, _NAMESPACES_AT_ONCE)
-                following, *some = yield from _invoke("namespaces", tenant, root, arguments)
-                found += map(decode_namespace, some)
-            if not prefix and len(found) == before:
+        for root, following, some in (yield from self._first_pages(tenant, roots, prefix, now)):
+            if not prefix and not some and following is None:
                 empty.append(root)
+            found += map(decode_namespace, some)
+            rest = following
+            while rest is not None:
+                arguments = (optional(now), encode_namespace(prefix or (root,)), rest, _NAMESPACES_AT_ONCE)
+                rest, *more = yield from _invoke("namespaces", tenant, root, arguments)
+                found += map(decode_namespace, more)
         if empty:
             yield from indexes.heal(root_index(tenant), [(root, now - indexes.GRACE_SECONDS) for root in empty])
         return sorted(found)
@@ -309,15 +309,23 @@ class RedisItems:
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
         found: list[str] = []
         roots = yield from self._roots(tenant, ())
+        for root, following, some in (yield from self._first_pages(tenant, roots, (), now)):
+            if some or (following is not None and (yield from self.namespaces(tenant, (root,), now))):
+                found.append(root)
+        return found
+
+    def _first_pages(
+        self, tenant: str, roots: Sequence[str], prefix: Namespace, now: float
+    ) -> Program[list[tuple[str, bytes | None, list[bytes]]]]:
+        """Return the roots, each with the first namespaces at or below it or a prefix, after the position of the next ones."""
+        found: list[tuple[str, bytes | None, list[bytes]]] = []
         for start in range(0, len(roots), _ROOTS_AT_ONCE):
             some = roots[start : start + _ROOTS_AT_ONCE]
-            arguments = [(optional(now), encode_namespace((root,)), b"", _NAMESPACES_AT_ONCE) for root in some]
+            arguments = [(optional(now), encode_namespace(prefix or (root,)), b"", _NAMESPACES_AT_ONCE) for root in some]
             answers = yield from InvokeAll(
                 [_invoke("namespaces", tenant, root, own) for root, own in zip(some, arguments, strict=True)]
             )
-            for root, (following, *namespaces) in zip(some, answers, strict=True):
-                if namespaces or (following is not None and (yield from self.namespaces(tenant, (root,), now))):
-                    found.append(root)
+            found += [(root, following, own) for root, (following, *own) in zip(some, answers, strict=True)]
         return found
 
     @storage_program
