@@ -133,7 +133,7 @@ class Group(Generic[J]):
             if len(taken) == 1 or came_by_signal(error):
                 raise
             self._careful = True
-            self._check_transaction()
+            self._check_transaction(error)
             self._cursor.execute("ROLLBACK")
             self._begin()
             for one in taken:
@@ -147,15 +147,15 @@ class Group(Generic[J]):
         except Exception as error:
             if came_by_signal(error):
                 raise
-            self._check_transaction()
+            self._check_transaction(error)
             job.error = error
             self._cursor.execute("ROLLBACK TO agentmem")
         self._cursor.execute("RELEASE agentmem")
 
-    def _check_transaction(self) -> None:
-        """Raise the error that is handled now if SQLite rolled back everything, as when the disk is full."""
+    def _check_transaction(self, error: Exception) -> None:
+        """Raise an error if SQLite rolled back everything because of it, as when the disk is full."""
         if not self._cursor.connection.in_transaction:
-            raise  # noqa: PLE0704 (within the handlers of the callers)
+            raise error
 
 
 class Jobs:
