@@ -117,42 +117,6 @@ class Memory:
         self.memory.close()
 
 
-class SqliteMemory(Memory):
-    """On SQLite."""
-
-    url = staticmethod(sqlite_url)
-
-
-class PostgresMemory(Memory):
-    """On Postgres."""
-
-    url = staticmethod(postgres_url)
-
-
-class RedisMemory(Memory):
-    """On Redis."""
-
-    url = staticmethod(redis_url)
-
-
-class SqliteWords(SqliteMemory):
-    """On SQLite, by words alone."""
-
-    embedded = False
-
-
-class PostgresWords(PostgresMemory):
-    """On Postgres, by words alone."""
-
-    embedded = False
-
-
-class RedisWords(RedisMemory):
-    """On Redis, by words alone."""
-
-    embedded = False
-
-
 class Items(Memory):
     """A conversation in the store: each turn is an item."""
 
@@ -162,42 +126,6 @@ class Items(Memory):
 
     def search(self, query: str, k: int) -> list[str]:
         return [item.key for item in self.memory.store.search(("turns", self.user_id), query=query, limit=k)]
-
-
-class SqliteItems(Items):
-    """On SQLite."""
-
-    url = staticmethod(sqlite_url)
-
-
-class PostgresItems(Items):
-    """On Postgres."""
-
-    url = staticmethod(postgres_url)
-
-
-class RedisItems(Items):
-    """On Redis."""
-
-    url = staticmethod(redis_url)
-
-
-class SqliteItemWords(SqliteItems):
-    """On SQLite, by words alone."""
-
-    embedded = False
-
-
-class PostgresItemWords(PostgresItems):
-    """On Postgres, by words alone."""
-
-    embedded = False
-
-
-class RedisItemWords(RedisItems):
-    """On Redis, by words alone."""
-
-    embedded = False
 
 
 class Bm25Alone:
@@ -235,11 +163,21 @@ def moment(meta: dict[str, Any]) -> str:
     return datetime.strptime(meta["date_time"], "%I:%M %p on %d %B, %Y").isoformat()
 
 
+def variants(kind: type[Memory], name: str, *, embedded: bool) -> list[type[Memory]]:
+    """Return a class for each backend."""
+    backends = {"Sqlite": sqlite_url, "Postgres": postgres_url, "Redis": redis_url}
+    return [
+        type(f"{backend}{name}", (kind,), {"url": staticmethod(url), "embedded": embedded})
+        for backend, url in backends.items()
+    ]
+
+
 SYSTEMS = [
-    *(Bm25Alone, CosineAlone, SqliteWords, PostgresWords, RedisWords),
-    *(SqliteMemory, PostgresMemory, RedisMemory),
-    *(SqliteItemWords, PostgresItemWords, RedisItemWords),
-    *(SqliteItems, PostgresItems, RedisItems),
+    *(Bm25Alone, CosineAlone),
+    *variants(Memory, "Words", embedded=False),
+    *variants(Memory, "Memory", embedded=True),
+    *variants(Items, "ItemWords", embedded=False),
+    *variants(Items, "Items", embedded=True),
 ]
 
 
