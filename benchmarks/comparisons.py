@@ -18,7 +18,7 @@ class Comparison:
     """A comparison.
 
     Attributes:
-        title: What is compared, as a heading.
+        title: The heading of the comparison.
         run: Function that measures a backend. It is called once, with an empty backend, if `backends` is empty.
         backends: The backends that are measured.
         sizes: The arguments of `run`, by size.

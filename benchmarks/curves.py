@@ -1,4 +1,4 @@
-"""What calls cost with more stored data: 10 to 100,000 messages and items, 10 to 10,000 threads and users, on each backend.
+"""The time of calls by the amount of stored data: 10 to 100,000 messages and items, 10 to 10,000 threads and users.
 
     python benchmarks/curves.py --backends sqlite --largest 10000
 

@@ -55,7 +55,7 @@ OF_SESSION = 2
 """The rank of the variables of a session."""
 
 Row = tuple[int, int, str, str]
-"""What is read by hand: the kind, the rank or position, the name or role, and a JSON text."""
+"""A row that the hand-written statement returns: kind, rank or position, name or role, JSON text."""
 
 
 class ByHand(NamedTuple):

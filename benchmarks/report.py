@@ -133,7 +133,7 @@ def write(given: Mapping[str, Any], found: Mapping[str, Findings], docs: Path = 
 
     Args:
         given: The conditions of the run.
-        found: What the comparisons found.
+        found: The results of the comparisons.
         docs: The folder of the documentation.
     """
     images = docs / "images"

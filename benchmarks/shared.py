@@ -1,4 +1,4 @@
-"""What the comparisons share: databases, clocks, sides that take turns, and the figures that they find."""
+"""Parts that all comparisons use: databases, clocks, sides that take turns, and the figures."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class Point:
     """A point of a curve.
 
     Attributes:
-        curve: What is measured, as the title of a plot.
+        curve: The title of the plot.
         axis: What `size` counts.
         side: The database, or the side of a comparison.
         size: The number of messages, threads, items or users that are stored.
@@ -232,7 +232,7 @@ class Point:
 
 @dataclass
 class Findings:
-    """What a comparison found."""
+    """The results of a comparison."""
 
     figures: list[Figure] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)

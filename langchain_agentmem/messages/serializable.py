@@ -16,7 +16,7 @@ def check_serializable(form: Any, where: str, refused: str) -> None:
     Args:
         form: The form.
         where: The name of the message, for the error.
-        refused: What the message cannot be, for the error: "be sent to OpenAI".
+        refused: The end of "the message cannot …" in the error, such as "be sent to OpenAI".
 
     Raises:
         UnsupportedValueError: A value in it is none of JSON's, such as bytes, a set, a date or infinity.

@@ -82,7 +82,7 @@ class Corpus(Protocol):
     """The row of the text of each vector, if texts may have several; None: `vectors` has one row for each text."""
     has_vector: NDArray[np.bool_]
     kept: dict[str, Any]
-    """What callers have computed from the corpus."""
+    """Results that callers computed from the corpus, by name."""
 
     def occurrences(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the rows that contain a word, in ascending order, and how often. Rows may be not alive."""

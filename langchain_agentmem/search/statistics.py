@@ -1,7 +1,7 @@
-"""What the ranking of a corpus needs for each query: computed once for a corpus, in arrays of 32 bits.
+"""Arrays that the ranker computes once for a corpus and uses for each query.
 
-Most messages are stored beside the messages before and after them. So what a message takes from its neighbours is a sum of
-shifted arrays, which is several times faster than to look up each neighbour.
+Most messages are stored beside the messages before and after them. The ranker adds the scores of neighbours as shifted
+arrays, which is several times faster than a lookup of each neighbour.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _KEPT = "statistics"
 
 
 class _Lending:
-    """What each row takes from one of its neighbours.
+    """The share of a neighbour's value that the ranker adds to each row.
 
     Args:
-        offset: Where most of these neighbours are: the number of rows after the row.
+        offset: The distance from a row to most of these neighbours, in rows.
         source: The neighbour of each row; -1 for none.
-        weight: The share that each row takes.
+        weight: The share for each row.
     """
 
     def __init__(self, offset: int, source: NDArray[np.integer[Any]], weight: NDArray[np.float32]) -> None:
@@ -53,7 +53,7 @@ class _Lending:
         self.is_nothing = not exists.any()
 
     def add_to(self, total: NDArray[np.float32], padded: NDArray[np.float32], scratch: NDArray[np.float32]) -> None:
-        """Add what each row takes to its total.
+        """Add the share of the neighbour's value to the total of each row.
 
         Args:
             total: The totals, which change.
@@ -71,7 +71,7 @@ class _Lending:
 
 
 class Statistics:
-    """What the ranking needs of a corpus beside its arrays. Threads may share it.
+    """The statistics of a corpus for the ranker. Threads may share the object.
 
     Args:
         corpus: The corpus.
@@ -96,7 +96,7 @@ class Statistics:
         return statistics
 
     def norms_of(self, b: float) -> NDArray[np.float32]:
-        """Return what the counts of words in each text are divided by.
+        """Return the divisors of the word counts of each text.
 
         Args:
             b: How much the length of a text counts; see `langchain_agentmem.search.weights.Weights`.
@@ -110,7 +110,7 @@ class Statistics:
 
     @cached_property
     def borrows(self) -> NDArray[np.float32]:
-        """The share of what each text takes from its neighbours: 1 for short texts."""
+        """The factor by which each text counts its neighbours: 1 for short texts."""
         import numpy as np
 
         return np.minimum(1.0, SHORT / np.maximum(self._corpus.lengths, 1)).astype(np.float32)

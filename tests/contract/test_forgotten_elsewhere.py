@@ -1,4 +1,4 @@
-"""What another process has forgotten is not returned from the caches of this one."""
+"""A cache of this process does not return data that another process has forgotten."""
 
 from __future__ import annotations
 

@@ -317,11 +317,13 @@ class RedisItems:
     def _first_pages(
         self, tenant: str, roots: Sequence[str], prefix: Namespace, now: float
     ) -> Program[list[tuple[str, bytes | None, list[bytes]]]]:
-        """Return the roots, each with the first namespaces at or below it or a prefix, after the position of the next ones."""
+        """Return each root with the position of its second page, and the first page of its namespaces (below a prefix)."""
         found: list[tuple[str, bytes | None, list[bytes]]] = []
         for start in range(0, len(roots), _ROOTS_AT_ONCE):
             some = roots[start : start + _ROOTS_AT_ONCE]
-            arguments = [(optional(now), encode_namespace(prefix or (root,)), b"", _NAMESPACES_AT_ONCE) for root in some]
+            arguments = [
+                (optional(now), encode_namespace(prefix or (root,)), b"", _NAMESPACES_AT_ONCE) for root in some
+            ]
             answers = yield from InvokeAll(
                 [_invoke("namespaces", tenant, root, own) for root, own in zip(some, arguments, strict=True)]
             )

@@ -179,7 +179,7 @@ class Importer:
         messages = new = sum(map(len, rows.values()))
         if self._stores and (created or edits or messages):
             messages = yield from Write(self._backend, self._restored(created, doomed, rows, edits))
-        # Another import stored the other ones meanwhile.
+        # A concurrent import has stored the other messages.
         self._tally.unchanged["messages"] += new - messages
         self._fresh = created[-1].key if created else self._fresh
         for state in created:

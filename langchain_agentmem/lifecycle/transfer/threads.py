@@ -40,7 +40,7 @@ class _Thread(NamedTuple):
     """The counter of its rows if they are not left out. A thread that was stored already may be one of an import that was
     interrupted: its rows are stored unless they are."""
     rekeying: Rekeying | None
-    """What makes its references plain, if they are keyed and the memory is not encrypted."""
+    """The change from keyed to plain references; None if the references stay as they are."""
 
 
 class ThreadImporter:
